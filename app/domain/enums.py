@@ -28,6 +28,14 @@ class PositionSide(StrEnum):
     SHORT = "short"
 
 
+class OrderRole(StrEnum):
+    """What an order is to its trade: opens it, waits to close it at a price, or closes it by hand."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    CLOSE = "close"
+
+
 class OrderStatus(StrEnum):
     """States of an order; the table of moves stands in lifecycle.py."""
 

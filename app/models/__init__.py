@@ -1,0 +1,60 @@
+"""All tables, named here so that migrations see them."""
+
+from app.models.analytics import DailyAnalytics
+from app.models.app_configuration import AppConfiguration
+from app.models.auth import OAuthConnection, Session, WalletConnection
+from app.models.base import Base
+from app.models.deposit import Deposit, TokenSwap
+from app.models.event import Event, EventCounter, IdempotencyRecord
+from app.models.market import (
+    AccountPair,
+    Candle,
+    FeedState,
+    Lease,
+    Pair,
+    PriceCheckpoint,
+    VenueAccount,
+    WatermarkRow,
+)
+from app.models.paper import PaperAccount, PaperLedgerEntry, PaperOrder, PaperPosition
+from app.models.provider import ProviderConfiguration
+from app.models.trading import Fill, Intent, Order, Position, Trade
+from app.models.user import User
+from app.models.wallet import Wallet
+from app.models.webhook import WebhookConfiguration, WebhookDelivery
+
+__all__ = [
+    "AccountPair",
+    "AppConfiguration",
+    "Base",
+    "Candle",
+    "DailyAnalytics",
+    "Deposit",
+    "Event",
+    "EventCounter",
+    "FeedState",
+    "Fill",
+    "IdempotencyRecord",
+    "Intent",
+    "Lease",
+    "OAuthConnection",
+    "Order",
+    "Pair",
+    "PaperAccount",
+    "PaperLedgerEntry",
+    "PaperOrder",
+    "PaperPosition",
+    "Position",
+    "PriceCheckpoint",
+    "ProviderConfiguration",
+    "Session",
+    "TokenSwap",
+    "Trade",
+    "User",
+    "VenueAccount",
+    "Wallet",
+    "WalletConnection",
+    "WatermarkRow",
+    "WebhookConfiguration",
+    "WebhookDelivery",
+]

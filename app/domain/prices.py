@@ -1,0 +1,86 @@
+"""Ticks and prices: the mark, trigger series, freshness, and which ticks to drop."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.domain.enums import Category, PositionSide, TriggerBy
+
+TWO = Decimal(2)
+
+# How old a live price may be before it is stale.
+STALE_AFTER = {
+    Category.CRYPTO: timedelta(seconds=10),
+    Category.FOREX: timedelta(seconds=60),
+    Category.COMMODITY: timedelta(seconds=60),
+    Category.INDEX: timedelta(seconds=90),
+    Category.STOCK: timedelta(seconds=90),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One quote of one pair. `sequence` only grows per pair; `at` is when the source emitted it (aware UTC).
+
+    `last` is the last traded price where the source tells one. `is_open` and `next_open` are the market's state.
+    """
+
+    pair_id: int
+    sequence: int
+    bid: Decimal
+    ask: Decimal
+    at: datetime
+    source: str
+    last: Decimal | None = None
+    is_open: bool = True
+    next_open: datetime | None = None
+
+    @property
+    def mark(self) -> Decimal:
+        """(bid + ask) / 2, exact."""
+        return (self.bid + self.ask) / TWO
+
+    def price_by(self, trigger_by: TriggerBy, side: PositionSide) -> Decimal | None:
+        """The series an exit of a position on `side` watches; None where the tick does not tell it."""
+        if trigger_by is TriggerBy.MARK:
+            return self.mark
+        if trigger_by is TriggerBy.LAST:
+            return self.last
+        return self.bid if side is PositionSide.LONG else self.ask
+
+    def quote_for(self, *, buys: bool) -> Decimal:
+        """What a market order pays: the ask for a buy, the bid for a sell."""
+        return self.ask if buys else self.bid
+
+
+def is_acceptable(tick: Tick, previous_sequence: int | None) -> bool:
+    """Whether a tick is to be judged: positive, not crossed (bid = ask is legal), and newer than the last."""
+    if previous_sequence is not None and tick.sequence <= previous_sequence:
+        return False
+    return 0 < tick.bid <= tick.ask
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price as it is answered: the seed's fields and what a trader needs to trust it."""
+
+    pair_id: int
+    pair: str
+    asset: str
+    quote: str
+    price: Decimal
+    bid: Decimal
+    ask: Decimal
+    timestamp: datetime
+    received_at: datetime
+    age_ms: int
+    stale: bool
+    market_open: bool
+    next_open: datetime | None
+    sequence: int
+    source: str
+
+
+def is_stale(tick: Tick, received_at: datetime, now: datetime, category: Category) -> bool:
+    """Whether a price is too old to trade on; a closed market is closed rather than stale."""
+    return tick.is_open and now - received_at > STALE_AFTER[category]
