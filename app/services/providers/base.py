@@ -53,7 +53,7 @@ class BaseTradingProvider(ABC):
 
     @abstractmethod
     async def query(self, ref: VenueRef, client_id: int) -> TradeResult | None:
-        """The venue's word on a client id; None when it knows nothing of it (which proves nothing until `not_after`)."""
+        """The venue's word on a client id; None when it knows none, which proves nothing until `not_after`."""
 
     @abstractmethod
     async def open_positions(self, refs: Sequence[VenueRef]) -> list[VenuePosition]:

@@ -1,0 +1,71 @@
+"""Every setting: from the environment or `.env`, typed, with its default."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+type Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Settings of one process; `.env.example` documents each."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True, frozen=True
+    )
+
+    environment: Literal["development", "test", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    marqetfi_data_dir: Path = Path(".data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["auto", "pretty", "json"] = "auto"
+
+    secret_key: SecretStr | None = None
+    database_url: SecretStr | None = None
+    database_replica_url: SecretStr | None = None
+    database_pool_size: int = Field(default=20, ge=1, le=500)
+    database_max_overflow: int = Field(default=10, ge=0, le=500)
+    database_pool_timeout: float = Field(default=30.0, gt=0)
+
+    access_token_seconds: int = Field(default=1800, ge=60)
+    refresh_token_days: int = Field(default=30, ge=1)
+    refresh_token_max_days: int = Field(default=90, ge=1)
+    cors_origins: Names = []
+    trusted_hosts: Names = ["*"]
+    max_body_bytes: int = Field(default=65536, ge=1024)
+
+    default_venue: str = "paper"
+    asset_venues: Names = []
+    category_venues: Names = []
+    trade_wait_seconds: float = Field(default=3.0, ge=0)
+
+    paper_starting_balance: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
+    paper_feed: Literal["simulated", "replay"] = "simulated"
+    paper_seed: int = 1
+    paper_simulated_hz: float = Field(default=4.0, gt=0, le=1000)
+    paper_replay: Names = []
+    paper_replay_speed: float = Field(default=1.0, gt=0)
+    paper_replay_loop: bool = False
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this process serves real users."""
+        return self.environment == "production"
+
+    @model_validator(mode="after")
+    def _production_needs(self) -> "Settings":
+        if self.is_production and self.database_url is None:
+            raise ValueError("ENVIRONMENT=production needs DATABASE_URL: the embedded database is for development")
+        if self.is_production and (self.secret_key is None or len(self.secret_key.get_secret_value()) < 32):
+            raise ValueError("ENVIRONMENT=production needs a SECRET_KEY of at least 32 characters")
+        if self.paper_feed == "replay" and not self.paper_replay:
+            raise ValueError("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
+        return self

@@ -1,0 +1,73 @@
+"""The base of all repositories: get, lock, add, keyset pages, and compare-and-set moves."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain.lifecycle import Moves, advance
+from app.models.base import Base
+
+
+class Repository[M: Base]:
+    """One table's questions; holds the session of the unit of work it belongs to."""
+
+    model: type[M]
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def get(self, row_id: int) -> M | None:
+        """The row, or None."""
+        return await self.session.get(self.model, row_id)
+
+    async def get_for_update(self, row_id: int) -> M | None:
+        """The row as it is now, locked until the end of the transaction."""
+        return await self.session.get(self.model, row_id, with_for_update=True, populate_existing=True)
+
+    async def add(self, row: M) -> M:
+        """Insert the row and read back what the database gave it."""
+        self.session.add(row)
+        await self.session.flush()
+        return row
+
+    async def all_of(self, query: Select[M]) -> Sequence[M]:
+        """Every row of a query."""
+        return (await self.session.scalars(query)).all()
+
+    async def page(self, query: Select[M], *, before: int | None, limit: int) -> Sequence[M]:
+        """Up to `limit` rows with an id below `before`, newest first."""
+        row_id = cast(Any, self.model).id
+        if before is not None:
+            query = query.where(row_id < before)
+        return await self.all_of(query.order_by(row_id.desc()).limit(limit))
+
+
+class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
+    """A table whose rows have a status that moves by a lifecycle table."""
+
+    moves: Moves[S]
+
+    async def move(self, row: M, target: S, **values: object) -> bool:
+        """UPDATE to `target` and `values` where the status is still the one `row` shows; False when it is not.
+
+        On success the row shows the new values. Raises InvalidTransition for a move that the table lacks.
+        """
+        shown = cast(Any, row)
+        advance(self.moves, shown.status, target)
+        return await self.change(row, status=target, **values)
+
+    async def change(self, row: M, **values: object) -> bool:
+        """UPDATE `values` where the status is still the one `row` shows; False when it is not."""
+        model, shown = cast(Any, self.model), cast(Any, row)
+        statement = update(self.model).where(model.id == shown.id, model.status == shown.status).values(**values)
+        result = cast(CursorResult[Any], await self.session.execute(statement, execution_options=_NO_SYNC))
+        if result.rowcount != 1:
+            return False
+        await self.session.refresh(row)
+        return True
+
+
+_NO_SYNC = {"synchronize_session": False}

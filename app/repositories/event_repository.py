@@ -1,0 +1,71 @@
+"""The event log: append with gapless per-user sequences, read, fan out."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.core.json import encode_event
+from app.domain.events import Event as NewEvent
+from app.models.event import Event, EventCounter
+from app.repositories.base import Repository
+
+
+class EventRepository(Repository[Event]):
+    """The log. `append` belongs at the very end of a transaction: it locks each user's counter."""
+
+    model = Event
+
+    async def append(self, events: Sequence[NewEvent]) -> list[int]:
+        """Write events in order, each with its user's next sequence; returns the users, ascending."""
+        by_user: dict[int, list[NewEvent]] = defaultdict(list)
+        for event in events:
+            by_user[event.user_id].append(event)
+        users = sorted(by_user)
+        rows: list[dict[str, object]] = []
+        for user_id in users:
+            mine = by_user[user_id]
+            counter = upsert(EventCounter).values(user_id=user_id, sequence=len(mine))
+            last = await self.session.scalar(
+                counter.on_conflict_do_update(
+                    index_elements=[EventCounter.user_id],
+                    set_={"sequence": EventCounter.sequence + len(mine)},
+                ).returning(EventCounter.sequence)
+            )
+            first = (last or 0) - len(mine) + 1
+            rows += [
+                {"user_id": user_id, "sequence": first + i, "type": event.type, "data": encode_event(event.data)}
+                for i, event in enumerate(mine)
+            ]
+        await self.session.execute(insert(Event), rows)
+        return users
+
+    async def after(
+        self, user_id: int, sequence: int, *, limit: int, types: Sequence[str] | None = None
+    ) -> Sequence[Event]:
+        """A user's events with a higher sequence, oldest first, of the types named (all when None)."""
+        query = select(Event).where(Event.user_id == user_id, Event.sequence > sequence)
+        if types is not None:
+            query = query.where(Event.type.in_(types))
+        return await self.all_of(query.order_by(Event.sequence).limit(limit))
+
+    async def last_sequence(self, user_id: int) -> int:
+        """The sequence of a user's newest event; 0 where there is none."""
+        counter = await self.session.get(EventCounter, user_id)
+        return counter.sequence if counter else 0
+
+    async def claim_unsent(self, limit: int) -> Sequence[Event]:
+        """Events not yet fanned out, oldest first, locked against other relays."""
+        query = select(Event).where(Event.fanned_out_at.is_(None)).order_by(Event.id).limit(limit)
+        return await self.all_of(query.with_for_update(skip_locked=True))
+
+    async def mark_sent(self, ids: Sequence[int]) -> None:
+        """Note that events were fanned out."""
+        await self.session.execute(update(Event).where(Event.id.in_(ids)).values(fanned_out_at=func.clock_timestamp()))
+
+    async def older_than(self, cutoff: datetime) -> int:
+        """How many unsent events are older than `cutoff`."""
+        query = select(func.count()).where(Event.fanned_out_at.is_(None), Event.created_at < cutoff)
+        return await self.session.scalar(query) or 0

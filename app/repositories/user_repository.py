@@ -1,0 +1,10 @@
+"""Questions about users."""
+
+from app.models.user import User
+from app.repositories.base import Repository
+
+
+class UserRepository(Repository[User]):
+    """Questions about users."""
+
+    model = User
