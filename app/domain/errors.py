@@ -43,8 +43,12 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("SIZE_BELOW_MINIMUM", 400, "Collateral or size is below the pair's minimum."),
         ErrorCode("SIZE_ABOVE_MAXIMUM", 400, "Collateral or size is above the pair's maximum."),
         ErrorCode("LEVERAGE_OUT_OF_RANGE", 400, "Leverage is outside the pair's range; details has min and max."),
-        ErrorCode("STOP_WRONG_SIDE", 400, "The stop would fire at once: below the price for a long, above for a short."),
-        ErrorCode("TAKE_PROFIT_WRONG_SIDE", 400, "The take-profit would fire at once: above for a long, below for a short."),
+        ErrorCode(
+            "STOP_WRONG_SIDE", 400, "The stop would fire at once: below the price for a long, above for a short."
+        ),
+        ErrorCode(
+            "TAKE_PROFIT_WRONG_SIDE", 400, "The take-profit would fire at once: above for a long, below for short."
+        ),
         ErrorCode("STOP_BEYOND_LIQUIDATION", 400, "The position would be liquidated before this stop is reached."),
         ErrorCode("INSUFFICIENT_BALANCE", 400, "Free balance does not cover collateral and fee; details has both."),
         ErrorCode("EXPIRED_REQUEST", 400, "valid_until or expires_at has passed."),
@@ -52,7 +56,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("UNAUTHORIZED", 401, "A valid access token is needed."),
         ErrorCode("TOKEN_EXPIRED", 401, "The access token has expired; use the refresh token."),
         ErrorCode("INVALID_CREDENTIALS", 401, "Email or password is wrong."),
-        ErrorCode("REFRESH_TOKEN_REUSED", 401, "A spent refresh token came back; every session of its family was ended."),
+        ErrorCode("REFRESH_TOKEN_REUSED", 401, "A spent refresh token came back; its sessions were ended."),
         ErrorCode("FORBIDDEN", 403, "This account may not do that."),
         ErrorCode("FEATURE_NOT_ENABLED", 403, "The account's feature access level does not include this."),
         ErrorCode("NOT_FOUND", 404, "No such object, or it belongs to someone else."),
@@ -66,7 +70,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("POSITION_CONFLICT", 409, "The venue nets positions and holds the opposite side of this pair."),
         ErrorCode("LEVERAGE_CONFLICT", 409, "The venue nets positions and holds this pair at another leverage."),
         ErrorCode("LIMIT_EXCEEDED", 409, "A cap of this account is reached; details names it."),
-        ErrorCode("IDEMPOTENCY_IN_FLIGHT", 409, "The first request with this key is still running; try again shortly."),
+        ErrorCode("IDEMPOTENCY_IN_FLIGHT", 409, "The first request with this key is still running."),
         ErrorCode("REFRESH_IN_PROGRESS", 409, "This refresh token was just exchanged; use the newer one."),
         ErrorCode("PAYLOAD_TOO_LARGE", 413, "The body is larger than allowed."),
         ErrorCode("UNSUPPORTED_MEDIA_TYPE", 415, "Send Content-Type: application/json."),
@@ -79,7 +83,9 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("PRICE_STALE", 503, "The last price is too old to trade on."),
         ErrorCode("TRADING_HALTED", 503, "Trading is halted or reduced for this user, pair, venue or globally."),
         ErrorCode("PROVIDER_UNAVAILABLE", 503, "The venue cannot be reached."),
-        ErrorCode("PROVIDER_TIMEOUT", 504, "The venue did not answer in time; the outcome is unknown, watch the order."),
+        ErrorCode(
+            "PROVIDER_TIMEOUT", 504, "The venue did not answer in time; its outcome is unknown, watch the order."
+        ),
     )
 }
 
@@ -93,7 +99,12 @@ class MarqetError(Exception):
     default_code = "INTERNAL_ERROR"
 
     def __init__(
-        self, message: str | None = None, *, code: str | None = None, retry_after: int | None = None, **details: Detail
+        self,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        retry_after: int | None = None,
+        **details: Detail,
     ) -> None:
         """Take the catalogue's sentence where no better one is given."""
         self.code = code or self.default_code

@@ -22,7 +22,7 @@ STALE_AFTER = {
 class Tick:
     """One quote of one pair. `sequence` only grows per pair; `at` is when the source emitted it (aware UTC).
 
-    `last` is the last traded price where the source tells one. `is_open` and `next_open` are the market's state.
+    `last` is the last traded price where the source tells one.
     """
 
     pair_id: int
@@ -32,8 +32,6 @@ class Tick:
     at: datetime
     source: str
     last: Decimal | None = None
-    is_open: bool = True
-    next_open: datetime | None = None
 
     @property
     def mark(self) -> Decimal:
@@ -81,6 +79,22 @@ class Price:
     source: str
 
 
-def is_stale(tick: Tick, received_at: datetime, now: datetime, category: Category) -> bool:
-    """Whether a price is too old to trade on; a closed market is closed rather than stale."""
-    return tick.is_open and now - received_at > STALE_AFTER[category]
+@dataclass(frozen=True, slots=True)
+class Market:
+    """Whether a pair trades now, and when it opens again where that is known."""
+
+    is_open: bool
+    next_open: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The last tick of a pair in this process, when it came, and the state of its market."""
+
+    tick: Tick
+    received_at: datetime
+    market: Market
+
+    def is_stale(self, now: datetime, category: Category) -> bool:
+        """Whether the price is too old to trade on; a closed market is closed rather than stale."""
+        return self.market.is_open and now - self.received_at > STALE_AFTER[category]

@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Protocol
 
-from app.domain.prices import Price
+from app.domain.prices import Price, Quote, Tick
 from app.domain.trading import (
     CloseParams,
     PairListing,
@@ -18,6 +19,52 @@ from app.domain.trading import (
 )
 
 type OnFill = Callable[[VenueFill], Awaitable[None]]
+
+
+class QuoteBoard(Protocol):
+    """The last ticks that this process has seen."""
+
+    def latest(self, pair_id: int) -> Quote | None:
+        """The pair's last tick; None before the first."""
+        ...
+
+    def kept(self, pair_id: int, after_sequence: int) -> Sequence[Tick]:
+        """The pair's ticks of the last 60 s with a higher sequence, ascending."""
+        ...
+
+
+class Match(Protocol):
+    """Something a tick did inside a venue that matches by itself: a liquidation or a fill of a resting order."""
+
+    @property
+    def pair_id(self) -> int:
+        """The pair it happened on."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """The tick that did it."""
+        ...
+
+
+class MatchingVenue(Protocol):
+    """A venue whose matching runs in our process (paper): ticks are shown to it before the order engine sees them."""
+
+    def on_tick(self, tick: Tick) -> Sequence[Match]:
+        """Judge one tick, synchronously; what it did leaves the venue's book and must be committed in order."""
+        ...
+
+    async def commit(self, matches: Sequence[Match]) -> list[VenueFill]:
+        """Book matches in the venue's own tables, each at most once; the fills, in order."""
+        ...
+
+    async def load(self, pair_ids: Sequence[int]) -> Sequence[Match]:
+        """Read the open positions and resting orders of pairs into the book; what kept ticks already did."""
+        ...
+
+    def on_late_match(self, listener: Callable[[Sequence[Match]], None]) -> None:
+        """Register who is told of what kept ticks did to something added after them."""
+        ...
 
 
 class BaseTradingProvider(ABC):
