@@ -1,0 +1,137 @@
+"""Runs the whole test suite: unit tests once, integration tests in every mode that can run here; measures coverage.
+
+python -m scripts.run_tests [pytest arguments]
+
+TEST_DATABASE_URL names the server of the full mode, TEST_WORKERS the processes of each stage. With CI=true a
+server that does not answer is a failure; else its mode is left out, and the last lines say so.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import asyncpg
+
+DEFAULT_DATABASE_URL = "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
+LINES_FLOOR = 90
+NOTHING_SELECTED = 5  # how pytest says that no test was run
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of pytest: which folder, in which mode."""
+
+    name: str
+    folder: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one stage went; `note` is what the summary says of it."""
+
+    name: str
+    passed: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Shares of the product's lines and branches that ran, in percent."""
+
+    lines: float
+    branches: float
+
+
+STAGES = (
+    Stage("unit", "tests/unit", "embedded"),
+    Stage("integration, embedded", "tests/integration", "embedded"),
+    Stage("integration, full", "tests/integration", "full"),
+)
+
+
+def why_unreachable(url: str) -> str | None:
+    """What keeps us from a PostgreSQL server; None when it answers. The password is in no answer."""
+    try:
+        asyncio.run(_ask(url.replace("postgresql+asyncpg://", "postgresql://", 1)))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        parts = urlsplit(url)
+        return f"PostgreSQL at {parts.hostname}:{parts.port or 5432} does not answer ({type(error).__name__})"
+    return None
+
+
+async def _ask(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn, timeout=5)
+    try:
+        await connection.execute("SELECT 1")
+    finally:
+        await connection.close()
+
+
+def missing_server(stage: Stage, environment: Mapping[str, str]) -> Outcome | None:
+    """The outcome of a stage whose server does not answer: left out, or failed in CI. None: it can run."""
+    if stage.mode != "full":
+        return None
+    reason = why_unreachable(environment["TEST_DATABASE_URL"])
+    if reason is None:
+        return None
+    is_ci = environment.get("CI", "").lower() in {"1", "true", "yes"}
+    return Outcome(stage.name, passed=not is_ci, note=reason if is_ci else f"left out: {reason}")
+
+
+def run_stage(stage: Stage, environment: Mapping[str, str], arguments: Sequence[str]) -> Outcome:
+    """Run pytest on one stage; its coverage is added to what is there."""
+    if missing := missing_server(stage, environment):
+        return missing
+    print(f"\n=== {stage.name} ===", flush=True)
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", environment.get("TEST_WORKERS", "2"), stage.folder]
+    command += ["--cov", "--cov-append", "--cov-report=", *arguments]
+    code = subprocess.run(command, env={**environment, "TEST_MODE": stage.mode}, check=False).returncode
+    took = f"{time.monotonic() - started:.0f} s"
+    if code == NOTHING_SELECTED and arguments:
+        return Outcome(stage.name, passed=True, note="nothing selected")
+    return Outcome(stage.name, passed=code == 0, note=took if code == 0 else f"pytest ended with {code} after {took}")
+
+
+def read_coverage() -> Coverage:
+    """The figures of everything that ran since the last erase."""
+    command = [sys.executable, "-m", "coverage", "json", "-q", "--fail-under=0", "-o", "-"]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    totals = json.loads(report)["totals"]
+    return Coverage(
+        lines=100 * totals["covered_lines"] / max(totals["num_statements"], 1),
+        branches=100 * totals["covered_branches"] / max(totals["num_branches"], 1),
+    )
+
+
+def judge_coverage(coverage: Coverage) -> Outcome:
+    """Lines are held against the floor; branches are told."""
+    note = f"{coverage.lines:.1f} % of lines (at least {LINES_FLOOR}), {coverage.branches:.1f} % of branches"
+    return Outcome("coverage", passed=coverage.lines >= LINES_FLOOR, note=note)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run every stage, then tell all outcomes; 1 when one failed. Coverage is judged on whole runs only."""
+    environment = {"TEST_DATABASE_URL": DEFAULT_DATABASE_URL, **os.environ}
+    subprocess.run([sys.executable, "-m", "coverage", "erase"], check=True)
+    outcomes = [run_stage(stage, environment, arguments) for stage in STAGES]
+    if not arguments:
+        outcome = judge_coverage(read_coverage())
+        if not outcome.passed:
+            subprocess.run([sys.executable, "-m", "coverage", "report", "--fail-under=0"], check=False)
+        outcomes.append(outcome)
+    print()
+    for outcome in outcomes:
+        print(f"{'ok  ' if outcome.passed else 'FAIL'}  {outcome.name}: {outcome.note}")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
