@@ -53,10 +53,11 @@ class Measures:
 
 
 def measure(sources: list[SourceFile]) -> Measures:
-    """Measure all files that hold at least one statement."""
+    """Measure all files that hold any code."""
     measures = Measures()
     for source in sources:
-        if source.tree.body:
+        if code_lines := len(_code_lines(source)):
+            measures.code_lines += code_lines
             _measure_file(source, measures)
     return measures
 
@@ -65,7 +66,6 @@ def _measure_file(source: SourceFile, measures: Measures) -> None:
     def add(kind: str, line: int, name: str, value: int) -> None:
         measures.add(kind, Figure(source.path, line, name, value))
 
-    measures.code_lines += len(_code_lines(source))
     add("module-lines", 1, source.module, len(source.text.splitlines()))
     add("module-documented", 1, source.module, ast.get_docstring(source.tree) is not None)
     for node, scope in _definitions(source.tree, ()):
