@@ -3,6 +3,10 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 own=$root/.uv
+# Behind a proxy that signs for itself only the machine's own certificates will do, where it has any.
+if [ -s /etc/ssl/certs/ca-certificates.crt ]; then
+    export UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true}
+fi
 
 if uv --version >/dev/null 2>&1; then
     exec uv "$@"
