@@ -89,7 +89,8 @@ class PaperPosition(Base, Timestamped):
 class PaperOrder(Base, Timestamped):
     """One order as the paper venue keeps it, found by the client id that was sent with it.
 
-    A liquidation is an order too, with a negative client id made from its position.
+    A liquidation is an order too, with a negative client id made from its position. `size` is empty for an order
+    refused before its size was known; `size_left` and `margin_left` are the position's just after the fill.
     """
 
     __tablename__ = "paper_orders"
@@ -102,7 +103,7 @@ class PaperOrder(Base, Timestamped):
     order_type: Mapped[OrderType] = mapped_column(StoredEnum(OrderType))
     side: Mapped[OrderSide] = mapped_column(StoredEnum(OrderSide))
     reduce_only: Mapped[bool]
-    size: Mapped[Money]
+    size: Mapped[Money | None]
     limit_price: Mapped[Money | None]
     leverage: Mapped[int | None]
     collateral: Mapped[Money | None]
@@ -113,6 +114,8 @@ class PaperOrder(Base, Timestamped):
     fee: Mapped[Money | None]
     pnl: Mapped[Money | None]
     mark_price: Mapped[Money | None]
+    size_left: Mapped[Money | None]
+    margin_left: Mapped[Money | None]
     armed_sequence: Mapped[int] = mapped_column(BigInteger)
     fill_sequence: Mapped[int | None] = mapped_column(BigInteger)
     filled_at: Mapped[Instant | None]
@@ -130,4 +133,6 @@ class PaperOrder(Base, Timestamped):
         amount_check("fee"),
         finite_check("pnl"),
         positive_check("mark_price"),
+        amount_check("size_left"),
+        amount_check("margin_left"),
     )
