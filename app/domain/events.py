@@ -119,6 +119,7 @@ _ORDER_FIELDS = [
 _POSITION_FIELDS = [
     "user_id",
     "trade_id",
+    "pair_id",
     "asset",
     "side",
     "size",
