@@ -40,7 +40,7 @@ rules: $(READY) ## Gate: the project's own rules, sizes, rings and documentation
 	@$(PY) -m scripts.check_rules
 
 imports: $(READY) ## Gate: the layers of the house
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 types: $(READY) ## Gate: mypy, strict
 	@.venv/bin/mypy

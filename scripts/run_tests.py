@@ -107,7 +107,7 @@ def read_coverage() -> Coverage:
     totals = json.loads(report)["totals"]
     return Coverage(
         lines=100 * totals["covered_lines"] / max(totals["num_statements"], 1),
-        branches=100 * totals["covered_branches"] / max(totals["num_branches"], 1),
+        branches=100 * totals.get("covered_branches", 0) / max(totals.get("num_branches", 0), 1),
     )
 
 
