@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, update
+from sqlalchemy import CursorResult, Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.lifecycle import Moves, advance
@@ -58,6 +58,23 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
         shown = cast(Any, row)
         advance(self.moves, shown.status, target)
         return await self.change(row, status=target, **values)
+
+    def move_locked(self, row: M, target: S, **values: object) -> None:
+        """Set `target` and `values` on a row that this transaction has locked FOR UPDATE; written at its end.
+
+        The lock makes it a compare-and-set on the status just read. Raises InvalidTransition.
+        """
+        shown = cast(Any, row)
+        values["status"] = advance(self.moves, shown.status, target)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+    async def locked(self, ids: Sequence[int]) -> dict[int, M]:
+        """The rows as they are now, locked in ascending order, by id."""
+        row_id = cast(Any, self.model).id
+        query = select(self.model).where(row_id.in_(ids)).order_by(row_id).with_for_update()
+        rows = await self.session.scalars(query, execution_options={"populate_existing": True})
+        return {cast(Any, row).id: row for row in rows}
 
     async def change(self, row: M, **values: object) -> bool:
         """UPDATE `values` where the status is still the one `row` shows; False when it is not."""

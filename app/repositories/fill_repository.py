@@ -1,5 +1,12 @@
 """Questions about fills."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
 from app.models.trading import Fill
 from app.repositories.base import Repository
 
@@ -8,3 +15,23 @@ class FillRepository(Repository[Fill]):
     """Questions about fills."""
 
     model = Fill
+
+    async def add_once(self, **values: Any) -> bool:
+        """Write a fill unless it is booked already, by its venue's id; whether it was new."""
+        statement = (
+            upsert(Fill)
+            .values(**values)
+            .on_conflict_do_nothing(index_elements=[Fill.venue_account_id, Fill.venue_fill_id])
+            .returning(Fill.id)
+        )
+        return await self.session.scalar(statement) is not None
+
+    async def of_trade(self, trade_id: int) -> Sequence[Fill]:
+        """Every execution of a trade, oldest first."""
+        return await self.all_of(select(Fill).where(Fill.trade_id == trade_id).order_by(Fill.id))
+
+    async def of_user(self, user_id: int, since: datetime) -> Sequence[Fill]:
+        """A user's executions since an instant, oldest first."""
+        return await self.all_of(
+            select(Fill).where(Fill.user_id == user_id, Fill.created_at >= since).order_by(Fill.id)
+        )

@@ -1,4 +1,9 @@
-"""Records of idempotent requests."""
+"""Records of idempotent requests: who may run, what was answered."""
+
+from datetime import timedelta
+
+from sqlalchemy import Update, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.event import IdempotencyRecord
 from app.repositories.base import Repository
@@ -8,3 +13,67 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
     """Claim a key, bind it to an order, store its answer."""
 
     model = IdempotencyRecord
+
+    async def claim(self, user_id: int, key: str, fingerprint: str, lock: timedelta) -> bool:
+        """Take a key that is free, or whose first request died (its lock ran out with no answer)."""
+        until = func.clock_timestamp() + lock
+        row = upsert(IdempotencyRecord).values(user_id=user_id, key=key, fingerprint=fingerprint, locked_until=until)
+        taken = await self.session.scalar(
+            row.on_conflict_do_update(
+                index_elements=[IdempotencyRecord.user_id, IdempotencyRecord.key],
+                set_={"locked_until": until},
+                where=(IdempotencyRecord.response_status.is_(None))
+                & (IdempotencyRecord.locked_until < func.clock_timestamp())
+                & (IdempotencyRecord.fingerprint == fingerprint),
+            ).returning(IdempotencyRecord.user_id)
+        )
+        return taken is not None
+
+    async def of_key(self, user_id: int, key: str) -> IdempotencyRecord | None:
+        """The record of a user's key, as it is now."""
+        return await self.session.scalar(
+            select(IdempotencyRecord).where(IdempotencyRecord.user_id == user_id, IdempotencyRecord.key == key)
+        )
+
+    async def bind(self, user_id: int, key: str, order_id: int) -> None:
+        """Note the order that the request wrote, in the transaction that writes it."""
+        await self.session.execute(_one(user_id, key).values(order_id=order_id))
+
+    async def release(self, user_id: int, key: str) -> None:
+        """Forget a request that was refused before it wrote anything."""
+        await self.session.execute(
+            delete(IdempotencyRecord).where(
+                IdempotencyRecord.user_id == user_id,
+                IdempotencyRecord.key == key,
+                IdempotencyRecord.order_id.is_(None),
+                IdempotencyRecord.response_status.is_(None),
+            )
+        )
+
+    async def unlock(self, user_id: int, key: str) -> None:
+        """End the run without an answer to store: the next request tells the order's state."""
+        await self.session.execute(_one(user_id, key).values(locked_until=None))
+
+    async def store(self, user_id: int, key: str, status: int, body: bytes) -> None:
+        """Keep the answer that was sent; the first one stands."""
+        await self.session.execute(
+            _one(user_id, key)
+            .where(IdempotencyRecord.response_status.is_(None))
+            .values(response_status=status, response_body=body, locked_until=None)
+        )
+
+    async def purge(self, older_than: timedelta, limit: int) -> int:
+        """Delete up to `limit` records older than given; how many went."""
+        old = select(IdempotencyRecord.user_id, IdempotencyRecord.key).where(
+            IdempotencyRecord.created_at < func.clock_timestamp() - older_than
+        )
+        gone = (await self.session.execute(old.limit(limit))).all()
+        for user_id, key in gone:
+            await self.session.execute(
+                delete(IdempotencyRecord).where(IdempotencyRecord.user_id == user_id, IdempotencyRecord.key == key)
+            )
+        return len(gone)
+
+
+def _one(user_id: int, key: str) -> Update:
+    return update(IdempotencyRecord).where(IdempotencyRecord.user_id == user_id, IdempotencyRecord.key == key)

@@ -1,6 +1,12 @@
 """Questions about intents: effects on venues, written before they are sent."""
 
-from app.domain.enums import IntentStatus
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, func, select, update
+
+from app.domain.enums import IntentKind, IntentStatus
 from app.domain.lifecycle import INTENT_MOVES
 from app.models.trading import Intent
 from app.repositories.base import LifecycleRepository
@@ -11,3 +17,50 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
 
     model = Intent
     moves = INTENT_MOVES
+
+    async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
+        """Move intents from new to sent, each by one taker only; `not_after` is the database's now + `life`.
+
+        Returns those that this caller won. `check_after` says when settlement may ask the venue about them.
+        """
+        now = func.clock_timestamp()
+        statement = (
+            update(Intent)
+            .where(Intent.id.in_(ids), Intent.status == IntentStatus.NEW)
+            .values(status=IntentStatus.SENT, sent_at=now, not_after=now + life, next_run_at=now + check_after)
+            .returning(Intent)
+        )
+        rows = await self.session.scalars(statement, execution_options={"synchronize_session": False})
+        return sorted(rows, key=lambda intent: intent.id)
+
+    async def due(self, statuses: Sequence[IntentStatus], limit: int) -> Sequence[Intent]:
+        """Intents of the statuses whose time has come, the longest due first."""
+        query = select(Intent).where(Intent.status.in_(statuses), Intent.next_run_at <= func.clock_timestamp())
+        return await self.all_of(query.order_by(Intent.next_run_at, Intent.id).limit(limit))
+
+    async def postpone(self, intent_id: int, delay: timedelta) -> None:
+        """Ask again later."""
+        await self.session.execute(
+            update(Intent).where(Intent.id == intent_id).values(next_run_at=func.clock_timestamp() + delay)
+        )
+
+    async def has_lapsed(self, intent_id: int) -> bool:
+        """Whether the intent can no longer land, by the database's clock."""
+        query = select(Intent.id).where(Intent.id == intent_id, Intent.not_after < func.clock_timestamp())
+        return await self.session.scalar(query) is not None
+
+    async def live_of_order(self, order_id: int, kind: IntentKind) -> Intent | None:
+        """The intent of an order that has not ended, newest attempt first."""
+        live = (IntentStatus.NEW, IntentStatus.SENT, IntentStatus.RESTING)
+        query = select(Intent).where(Intent.order_id == order_id, Intent.kind == kind, Intent.status.in_(live))
+        return await self.session.scalar(query.order_by(Intent.attempt.desc()).limit(1))
+
+    async def withdraw_new(self, intent_id: int, reason: str) -> bool:
+        """Reject an intent that nobody has sent."""
+        statement = (
+            update(Intent)
+            .where(Intent.id == intent_id, Intent.status == IntentStatus.NEW)
+            .values(status=IntentStatus.REJECTED, reason=reason, next_run_at=None)
+        )
+        result = cast(CursorResult[Any], await self.session.execute(statement))
+        return result.rowcount == 1

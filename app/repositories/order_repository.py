@@ -1,8 +1,13 @@
 """Questions about orders."""
 
-from app.domain.enums import OrderStatus
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, func, select
+
+from app.domain.enums import OrderRole, OrderStatus, TradeStatus
 from app.domain.lifecycle import ORDER_MOVES
-from app.models.trading import Order
+from app.models.trading import Order, Trade
 from app.repositories.base import LifecycleRepository
 
 
@@ -11,3 +16,84 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
 
     model = Order
     moves = ORDER_MOVES
+
+    async def owned(self, user_id: int, order_id: int) -> Order | None:
+        """A user's order by id."""
+        return await self.session.scalar(_owned(user_id).where(Order.id == order_id))
+
+    async def by_client_order_id(self, user_id: int, client_order_id: str) -> Order | None:
+        """The order that its user calls `client_order_id`."""
+        return await self.session.scalar(_owned(user_id).where(Order.client_order_id == client_order_id))
+
+    async def of_user(
+        self,
+        user_id: int,
+        *,
+        statuses: Sequence[OrderStatus] | None,
+        trade_id: int | None,
+        before: int | None,
+        limit: int,
+    ) -> Sequence[Order]:
+        """A user's orders, newest first, of the statuses and the trade named (all when None)."""
+        query = _owned(user_id)
+        if statuses is not None:
+            query = query.where(Order.status.in_(statuses))
+        if trade_id is not None:
+            query = query.where(Order.trade_id == trade_id)
+        return await self.page(query, before=before, limit=limit)
+
+    async def of_trade(self, trade_id: int) -> Sequence[Order]:
+        """Every order of a trade, oldest first."""
+        return await self.all_of(select(Order).where(Order.trade_id == trade_id).order_by(Order.id))
+
+    async def of_trade_locked(self, trade_id: int) -> Sequence[Order]:
+        """Every order of a trade as it is now, oldest first, locked."""
+        query = select(Order).where(Order.trade_id == trade_id).order_by(Order.id).with_for_update()
+        return await self.all_of(query.execution_options(populate_existing=True))
+
+    async def entry_of(self, trade_id: int) -> Order | None:
+        """The order that opens a trade."""
+        return await self.session.scalar(select(Order).where(Order.trade_id == trade_id, Order.role == OrderRole.ENTRY))
+
+    async def watched(self, pair_ids: Sequence[int]) -> Sequence[Order]:
+        """Every exit that waits for a price on the pairs, by id."""
+        return await self.all_of(_watched().where(Order.pair_id.in_(pair_ids)).order_by(Order.id))
+
+    async def changed_exits(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[Order]:
+        """Exits on the pairs whose row changed lately by the database's clock, by id."""
+        since = func.clock_timestamp() - within
+        query = select(Order).where(Order.role == OrderRole.EXIT, Order.pair_id.in_(pair_ids), Order.updated_at > since)
+        return await self.all_of(query.order_by(Order.id))
+
+    async def retryable(self, pair_ids: Sequence[int]) -> Sequence[Order]:
+        """Latched exits of open trades whose time to be claimed again has come."""
+        query = (
+            _watched()
+            .join(Trade, Trade.id == Order.trade_id)
+            .where(
+                Order.pair_id.in_(pair_ids),
+                Order.latched_sequence.is_not(None),
+                Trade.status == TradeStatus.OPEN,
+                func.coalesce(Order.next_run_at, func.clock_timestamp()) <= func.clock_timestamp(),
+            )
+        )
+        return await self.all_of(query.order_by(Order.latched_sequence, Order.id))
+
+    async def rows(self, ids: Sequence[int]) -> Sequence[Order]:
+        """Orders by id, in id order."""
+        return await self.all_of(select(Order).where(Order.id.in_(ids)).order_by(Order.id))
+
+    async def expired_entries(self, now: datetime, limit: int) -> Sequence[Order]:
+        """Resting entries whose expires_at has passed."""
+        query = select(Order).where(
+            Order.role == OrderRole.ENTRY, Order.status == OrderStatus.PENDING, Order.expires_at <= now
+        )
+        return await self.all_of(query.order_by(Order.id).limit(limit))
+
+
+def _owned(user_id: int) -> Select[Order]:
+    return select(Order).where(Order.user_id == user_id)
+
+
+def _watched() -> Select[Order]:
+    return select(Order).where(Order.role == OrderRole.EXIT, Order.status == OrderStatus.PENDING)

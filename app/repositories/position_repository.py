@@ -1,6 +1,10 @@
 """Questions about positions."""
 
-from app.models.trading import Position
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from app.models.trading import Position, Trade
 from app.repositories.base import Repository
 
 
@@ -8,3 +12,23 @@ class PositionRepository(Repository[Position]):
     """Questions about positions."""
 
     model = Position
+
+    async def of_trade(self, trade_id: int) -> Position | None:
+        """The position of a trade, locked."""
+        query = select(Position).where(Position.trade_id == trade_id).with_for_update()
+        return await self.session.scalar(query, execution_options={"populate_existing": True})
+
+    async def open_for(self, user_id: int) -> Sequence[Position]:
+        """A user's open positions, oldest first."""
+        query = select(Position).where(Position.user_id == user_id, Position.is_open)
+        return await self.all_of(query.order_by(Position.id))
+
+    async def open_with_trades(self, user_id: int) -> list[tuple[Position, Trade]]:
+        """A user's open positions with their trades, oldest first."""
+        query = (
+            select(Position, Trade)
+            .join(Trade, Trade.id == Position.trade_id)
+            .where(Position.user_id == user_id, Position.is_open)
+            .order_by(Position.id)
+        )
+        return [(position, trade) for position, trade in await self.session.execute(query)]

@@ -1,7 +1,13 @@
 """Questions about trades."""
 
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
 from app.domain.enums import TradeStatus
-from app.domain.lifecycle import TRADE_MOVES
+from app.domain.lifecycle import OPEN_TRADE, TRADE_MOVES
+from app.models.market import AccountPair
 from app.models.trading import Trade
 from app.repositories.base import LifecycleRepository
 
@@ -11,3 +17,55 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
 
     model = Trade
     moves = TRADE_MOVES
+
+    async def next_index(self, venue_account_id: int, pair_id: int) -> int:
+        """Lock (venue account, pair) and take its next trade index, counting from 0, never reused."""
+        row = upsert(AccountPair).values(venue_account_id=venue_account_id, pair_id=pair_id, next_trade_index=1)
+        taken = await self.session.scalar(
+            row.on_conflict_do_update(
+                index_elements=[AccountPair.venue_account_id, AccountPair.pair_id],
+                set_={"next_trade_index": AccountPair.next_trade_index + 1},
+            ).returning(AccountPair.next_trade_index)
+        )
+        return (taken or 1) - 1
+
+    async def owned(self, user_id: int, trade_id: int) -> Trade | None:
+        """A user's trade by id."""
+        return await self.session.scalar(select(Trade).where(Trade.id == trade_id, Trade.user_id == user_id))
+
+    async def at(self, user_id: int, pair_id: int, trade_index: int, *, lock: bool = False) -> Trade | None:
+        """A user's trade by pair and index, locked when asked."""
+        query = select(Trade).where(
+            Trade.user_id == user_id, Trade.pair_id == pair_id, Trade.trade_index == trade_index
+        )
+        if lock:
+            query = query.with_for_update().execution_options(populate_existing=True)
+        return await self.session.scalar(query)
+
+    async def of_user(
+        self, user_id: int, *, statuses: Sequence[TradeStatus] | None, before: int | None, limit: int
+    ) -> Sequence[Trade]:
+        """A user's trades, newest first, of the statuses named (all when None)."""
+        query = select(Trade).where(Trade.user_id == user_id)
+        if statuses is not None:
+            query = query.where(Trade.status.in_(statuses))
+        return await self.page(query, before=before, limit=limit)
+
+    async def open_at_venue(self, provider: str) -> Sequence[Trade]:
+        """Every trade of a venue that is open or closing, by id."""
+        query = select(Trade).where(Trade.provider == provider, Trade.status.in_(OPEN_TRADE))
+        return await self.all_of(query.order_by(Trade.id))
+
+    async def has_unfinished(self, user_id: int, provider: str) -> bool:
+        """Whether a user has any trade at a venue that has not ended."""
+        live = [TradeStatus.PENDING, TradeStatus.SUBMITTED, *OPEN_TRADE]
+        query = select(func.count()).where(Trade.user_id == user_id, Trade.provider == provider, Trade.status.in_(live))
+        return bool(await self.session.scalar(query))
+
+    async def by_venue_index(self, venue_account_id: int, venue_trade_index: str) -> Trade | None:
+        """The trade that a venue knows by its own index."""
+        return await self.session.scalar(
+            select(Trade).where(
+                Trade.venue_account_id == venue_account_id, Trade.venue_trade_index == venue_trade_index
+            )
+        )

@@ -11,6 +11,7 @@ from app.core.database import Database
 from app.domain.events import Event
 from app.repositories.candle_repository import CandleRepository
 from app.repositories.checkpoint_repository import CheckpointRepository
+from app.repositories.engine_state_repository import EngineStateRepository
 from app.repositories.event_repository import EventRepository
 from app.repositories.fill_repository import FillRepository
 from app.repositories.idempotency_repository import IdempotencyRepository
@@ -52,6 +53,7 @@ class UnitOfWork:
         self.pairs = PairRepository(session)
         self.candles = CandleRepository(session)
         self.checkpoints = CheckpointRepository(session)
+        self.engine_state = EngineStateRepository(session)
         self.trades = TradeRepository(session)
         self.orders = OrderRepository(session)
         self.intents = IntentRepository(session)

@@ -1,5 +1,8 @@
 """Questions about users' accounts at venues."""
 
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
 from app.models.market import VenueAccount
 from app.repositories.base import Repository
 
@@ -8,3 +11,21 @@ class VenueAccountRepository(Repository[VenueAccount]):
     """Questions about venue accounts."""
 
     model = VenueAccount
+
+    async def of_user(self, user_id: int, venue: str) -> VenueAccount | None:
+        """A user's account at a venue."""
+        return await self.session.scalar(
+            select(VenueAccount).where(VenueAccount.user_id == user_id, VenueAccount.venue == venue)
+        )
+
+    async def ensure(self, user_id: int, venue: str) -> VenueAccount:
+        """A user's account at a venue, made when there is none."""
+        existing = await self.of_user(user_id, venue)
+        if existing is not None:
+            return existing
+        row = upsert(VenueAccount).values(user_id=user_id, venue=venue)
+        await self.session.execute(row.on_conflict_do_nothing(index_elements=["user_id", "venue"]))
+        made = await self.of_user(user_id, venue)
+        if made is None:
+            raise LookupError(f"venue account of user {user_id} at {venue} vanished")
+        return made

@@ -1,0 +1,136 @@
+"""What the order engine keeps: leases with fencing tokens, each pair's checkpoint, and watermark rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.domain.enums import PositionSide, TriggerBy
+from app.domain.prices import Tick
+from app.models.market import Lease, PriceCheckpoint, WatermarkRow
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkKey:
+    """Names one watermark row of a pair."""
+
+    trigger_by: TriggerBy
+    price_protect: bool
+    side: PositionSide
+    from_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """A pair as of one judged tick, and how its watermark rows changed since the state saved before."""
+
+    tick: Tick
+    upserts: dict[WatermarkKey, Decimal]
+    deletes: list[WatermarkKey]
+
+
+class EngineStateRepository:
+    """Leases, checkpoints and watermark rows."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def take_lease(self, name: str, holder: str, life: timedelta, *, predecessor_is_dead: bool) -> int | None:
+        """Take a lease that is free, expired, ours, or whose holder is known to be dead; its token, or None.
+
+        The token grows with each change of holder.
+        """
+        now = func.clock_timestamp()
+        await self.session.execute(
+            upsert(Lease).values(name=name, holder=None, token=0, expires_at=now).on_conflict_do_nothing()
+        )
+        statement = update(Lease).where(Lease.name == name)
+        if not predecessor_is_dead:
+            statement = statement.where(or_(Lease.expires_at < now, Lease.holder.is_(None)))
+        return await self.session.scalar(
+            statement.values(holder=holder, token=Lease.token + 1, expires_at=now + life).returning(Lease.token)
+        )
+
+    async def renew_lease(self, name: str, token: int, life: timedelta) -> bool:
+        """Hold on to a lease; False when another holder has taken it."""
+        result = await self.session.execute(
+            update(Lease)
+            .where(Lease.name == name, Lease.token == token)
+            .values(expires_at=func.clock_timestamp() + life)
+        )
+        return cast(CursorResult[Any], result).rowcount == 1
+
+    async def release_lease(self, name: str, token: int) -> None:
+        """Let go of a lease, so that another may take it at once."""
+        await self.session.execute(
+            update(Lease)
+            .where(Lease.name == name, Lease.token == token)
+            .values(holder=None, expires_at=func.clock_timestamp())
+        )
+
+    async def checkpoints(self, pair_ids: Sequence[int]) -> dict[int, PriceCheckpoint]:
+        """The checkpoint of each pair that has one."""
+        rows = await self.session.scalars(select(PriceCheckpoint).where(PriceCheckpoint.pair_id.in_(pair_ids)))
+        return {row.pair_id: row for row in rows}
+
+    async def watermarks(self, pair_ids: Sequence[int]) -> Sequence[WatermarkRow]:
+        """The watermark rows of pairs, by pair and sequence."""
+        query = select(WatermarkRow).where(WatermarkRow.pair_id.in_(pair_ids))
+        return (await self.session.scalars(query.order_by(WatermarkRow.pair_id, WatermarkRow.from_sequence))).all()
+
+    async def save(self, states: Sequence[EngineState], token: int) -> int:
+        """Write the states of several pairs under a fencing token; how many an newer holder's token refused."""
+        refused = 0
+        for state in sorted(states, key=lambda state: state.tick.pair_id):
+            if await self._save_checkpoint(state.tick, token):
+                await self._save_watermarks(state)
+            else:
+                refused += 1
+        return refused
+
+    async def _save_checkpoint(self, tick: Tick, token: int) -> bool:
+        row = upsert(PriceCheckpoint).values(
+            pair_id=tick.pair_id, sequence=tick.sequence, token=token, bid=tick.bid, ask=tick.ask, tick_at=tick.at
+        )
+        written = await self.session.scalar(
+            row.on_conflict_do_update(
+                index_elements=[PriceCheckpoint.pair_id],
+                set_={name: row.excluded[name] for name in ("sequence", "token", "bid", "ask", "tick_at")},
+                where=PriceCheckpoint.token <= token,
+            ).returning(PriceCheckpoint.pair_id)
+        )
+        return written is not None
+
+    async def _save_watermarks(self, state: EngineState) -> None:
+        if state.deletes:
+            key = tuple_(
+                WatermarkRow.trigger_by, WatermarkRow.price_protect, WatermarkRow.side, WatermarkRow.from_sequence
+            )
+            gone = [(key.trigger_by, key.price_protect, key.side, key.from_sequence) for key in state.deletes]
+            await self.session.execute(
+                delete(WatermarkRow).where(WatermarkRow.pair_id == state.tick.pair_id, key.in_(gone))
+            )
+        if state.upserts:
+            rows = [
+                {
+                    "pair_id": state.tick.pair_id,
+                    "trigger_by": key.trigger_by,
+                    "price_protect": key.price_protect,
+                    "side": key.side,
+                    "from_sequence": key.from_sequence,
+                    "extreme": extreme,
+                }
+                for key, extreme in state.upserts.items()
+            ]
+            insert = upsert(WatermarkRow).values(rows)
+            await self.session.execute(
+                insert.on_conflict_do_update(
+                    index_elements=["pair_id", "trigger_by", "price_protect", "side", "from_sequence"],
+                    set_={"extreme": insert.excluded.extreme},
+                )
+            )
