@@ -81,10 +81,14 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Whether a pair trades now, and when it opens again where that is known."""
+    """Whether a pair trades now, and when it opens again where that is known.
+
+    `silence_is_stale` is False where the source itself vouches for its last price between ticks (replay, simulated).
+    """
 
     is_open: bool
     next_open: datetime | None = None
+    silence_is_stale: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +101,6 @@ class Quote:
 
     def is_stale(self, now: datetime, category: Category) -> bool:
         """Whether the price is too old to trade on; a closed market is closed rather than stale."""
-        return self.market.is_open and now - self.received_at > STALE_AFTER[category]
+        if not (self.market.is_open and self.market.silence_is_stale):
+            return False
+        return now - self.received_at > STALE_AFTER[category]
