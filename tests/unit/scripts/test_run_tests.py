@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from scripts.run_tests import Coverage, Stage, judge_coverage, missing_server, run_stage, why_unreachable
+from scripts.run_tests import Coverage, Stage, judge_coverage, main, missing_server, run_stage, why_unreachable
 
 UNREACHABLE = "postgresql+asyncpg://someone:secret@127.0.0.1:1/postgres"
 FULL = Stage("integration, full", "tests/integration", "full")
@@ -53,3 +53,17 @@ def test_a_stage_passes_when_its_tests_ran_and_passed(
 @pytest.mark.parametrize(("lines", "passed"), [(90.0, True), (89.96, False), (100.0, True)])
 def test_lines_are_held_against_the_floor(lines: float, passed: bool) -> None:
     assert judge_coverage(Coverage(lines=lines, branches=0.0)).passed is passed
+
+
+def test_the_summary_tells_every_stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, 1 if "tests/unit" in command else 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("TEST_DATABASE_URL", UNREACHABLE)
+    monkeypatch.delenv("CI", raising=False)
+    assert main(["-k", "x"]) == 1
+    unit, embedded, full = capsys.readouterr().out.splitlines()[-3:]
+    assert unit.startswith("FAIL  unit: pytest ended with 1")
+    assert embedded.startswith("ok    integration, embedded:")
+    assert full.startswith("ok    integration, full: left out: PostgreSQL")
