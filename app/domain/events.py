@@ -70,7 +70,10 @@ class Owned(Protocol):
 class Directed(Owned, Protocol):
     """A row of a trade: owned, and long or short."""
 
-    side: Any
+    @property
+    def side(self) -> Any:
+        """long or short."""
+        ...
 
 
 _TRADE_FIELDS = [

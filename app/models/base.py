@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, MetaData, Numeric, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -66,6 +66,9 @@ UpdatedAt = Annotated[
 
 class Base(DeclarativeBase):
     """All tables; constraint names are fixed so that migrations can name them."""
+
+    # What the database sets itself is read back by RETURNING, so that no attribute is left to load later.
+    __mapper_args__: Any = {"eager_defaults": True}
 
     metadata = MetaData(
         naming_convention={

@@ -1,7 +1,7 @@
 """The event log: append with gapless per-user sequences, read, fan out."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
@@ -56,6 +56,19 @@ class EventRepository(Repository[Event]):
         counter = await self.session.get(EventCounter, user_id)
         return counter.sequence if counter else 0
 
+    async def last_sequences(self, user_ids: Collection[int]) -> dict[int, int]:
+        """The sequence of the newest event of each user who has one."""
+        query = select(EventCounter.user_id, EventCounter.sequence).where(EventCounter.user_id.in_(user_ids))
+        return {user_id: sequence for user_id, sequence in await self.session.execute(query)}
+
+    async def freeze(self, user_id: int) -> int:
+        """Let the whole transaction see the database as of now, read only; the user's last sequence in it.
+
+        Must be the first question of its transaction.
+        """
+        await self.session.connection(execution_options=_FROZEN)
+        return await self.last_sequence(user_id)
+
     async def claim_unsent(self, limit: int) -> Sequence[Event]:
         """Events not yet fanned out, oldest first, locked against other relays."""
         query = select(Event).where(Event.fanned_out_at.is_(None)).order_by(Event.id).limit(limit)
@@ -69,3 +82,6 @@ class EventRepository(Repository[Event]):
         """How many unsent events are older than `cutoff`."""
         query = select(func.count()).where(Event.fanned_out_at.is_(None), Event.created_at < cutoff)
         return await self.session.scalar(query) or 0
+
+
+_FROZEN = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}

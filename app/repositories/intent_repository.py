@@ -18,6 +18,10 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
     model = Intent
     moves = INTENT_MOVES
 
+    async def rows(self, ids: Sequence[int]) -> Sequence[Intent]:
+        """Intents by id, in id order."""
+        return await self.all_of(select(Intent).where(Intent.id.in_(ids)).order_by(Intent.id))
+
     async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
         """Move intents from new to sent, each by one taker only; `not_after` is the database's now + `life`.
 
@@ -30,7 +34,9 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
             .values(status=IntentStatus.SENT, sent_at=now, not_after=now + life, next_run_at=now + check_after)
             .returning(Intent)
         )
-        rows = await self.session.scalars(statement, execution_options={"synchronize_session": False})
+        rows = await self.session.scalars(
+            statement, execution_options={"synchronize_session": False, "populate_existing": True}
+        )
         return sorted(rows, key=lambda intent: intent.id)
 
     async def due(self, statuses: Sequence[IntentStatus], limit: int) -> Sequence[Intent]:
@@ -55,12 +61,15 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         query = select(Intent).where(Intent.order_id == order_id, Intent.kind == kind, Intent.status.in_(live))
         return await self.session.scalar(query.order_by(Intent.attempt.desc()).limit(1))
 
-    async def withdraw_new(self, intent_id: int, reason: str) -> bool:
-        """Reject an intent that nobody has sent."""
+    async def withdraw_unsent(self, trade_id: int, reason: str, kind: IntentKind) -> bool:
+        """Reject a trade's intents of a kind that nobody has sent; whether there was one.
+
+        The trade and its orders are locked by the caller.
+        """
         statement = (
             update(Intent)
-            .where(Intent.id == intent_id, Intent.status == IntentStatus.NEW)
+            .where(Intent.trade_id == trade_id, Intent.kind == kind, Intent.status == IntentStatus.NEW)
             .values(status=IntentStatus.REJECTED, reason=reason, next_run_at=None)
         )
         result = cast(CursorResult[Any], await self.session.execute(statement))
-        return result.rowcount == 1
+        return result.rowcount > 0

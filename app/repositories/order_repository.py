@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, func, select
 
 from app.domain.enums import OrderRole, OrderStatus, TradeStatus
+from app.domain.errors import Conflict
 from app.domain.lifecycle import ORDER_MOVES
 from app.models.trading import Order, Trade
 from app.repositories.base import LifecycleRepository
@@ -24,6 +25,18 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
     async def by_client_order_id(self, user_id: int, client_order_id: str) -> Order | None:
         """The order that its user calls `client_order_id`."""
         return await self.session.scalar(_owned(user_id).where(Order.client_order_id == client_order_id))
+
+    async def add_new(self, order: Order) -> Order:
+        """Insert an order; ALREADY_EXISTS when its user has used the client_order_id before."""
+        if order.client_order_id is not None:
+            earlier = await self.by_client_order_id(order.user_id, order.client_order_id)
+            if earlier is not None:
+                raise Conflict(
+                    f"client_order_id {order.client_order_id} is order {earlier.id}.",
+                    code="ALREADY_EXISTS",
+                    order_id=earlier.id,
+                )
+        return await self.add(order)
 
     async def of_user(
         self,

@@ -1,6 +1,6 @@
 """Questions about trades."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -32,6 +32,11 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
     async def owned(self, user_id: int, trade_id: int) -> Trade | None:
         """A user's trade by id."""
         return await self.session.scalar(select(Trade).where(Trade.id == trade_id, Trade.user_id == user_id))
+
+    async def among(self, user_id: int, trade_ids: Collection[int]) -> Sequence[Trade]:
+        """Those of the ids that are trades of the user, by id."""
+        query = select(Trade).where(Trade.user_id == user_id, Trade.id.in_(trade_ids))
+        return await self.all_of(query.order_by(Trade.id))
 
     async def at(self, user_id: int, pair_id: int, trade_index: int, *, lock: bool = False) -> Trade | None:
         """A user's trade by pair and index, locked when asked."""

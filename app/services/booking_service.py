@@ -7,10 +7,11 @@ from decimal import Decimal
 
 from app.core.clock import Clock
 from app.core.json import encode
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, PositionSide, TradeStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event, position_event, trade_event
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.domain.money import ZERO, stored
+from app.domain.positions import pnl_of
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.models.trading import Intent, Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -35,7 +36,7 @@ def hint_exits(work: UnitOfWork, orders: Iterable[Order]) -> None:
 
 def retry_delay(attempt: int) -> timedelta:
     """How long a refused protective close waits before its next attempt: 0.2 s doubling to 1 s."""
-    return min(RETRY_FIRST * 2 ** min(attempt, 8), RETRY_LONGEST)
+    return min(RETRY_FIRST * (1 << min(attempt, 8)), RETRY_LONGEST)
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class BookingService:
                 self._rests(desk, intent, order)
             case VenueOutcome.REJECTED if intent.status is not IntentStatus.REJECTED:
                 self._finish(desk.work, intent, IntentStatus.REJECTED, result.reason)
-                self._refused(desk, order, result.reason or "VENUE_REFUSED")
+                self._refused(desk, order, (result.reason or "VENUE_REFUSED")[:64])
             case VenueOutcome.CANCELLED if intent.status is not IntentStatus.REJECTED:
                 self._finish(desk.work, intent, IntentStatus.REJECTED, "CANCELLED")
                 self._entry_cancelled(desk, order)
@@ -229,7 +230,7 @@ class BookingService:
         position.margin = fill.margin_left
         position.liquidation_price = fill.liquidation_price if trade.size else None
         position.current_price = trade.current_price = fill.mark_price
-        position.unrealized_pnl = unrealised(position, fill.mark_price)
+        position.unrealized_pnl = pnl_of(position.side, position.size, position.entry_price, fill.mark_price)
         position.is_open = trade.size > ZERO
         position.closed_at = None if position.is_open else desk.now
         await desk.work.positions.add(position)
@@ -261,7 +262,11 @@ class BookingService:
             closed_at=desk.now,
             close_reason="liquidated",
         )
+        await desk.work.intents.withdraw_unsent(desk.trade.id, "liquidated", IntentKind.CLOSE)
         desk.end_exits("liquidated")
+        for order in desk.orders:
+            if order.role is OrderRole.CLOSE and order.status is OrderStatus.PENDING:
+                desk.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, "liquidated")
         await self._hold(desk, fill, "liquidated")
 
     @staticmethod
@@ -311,9 +316,3 @@ def _average(price: Decimal | None, quantity: Decimal, new_price: Decimal, new_q
     if price is None or quantity == ZERO:
         return new_price
     return stored((price * quantity + new_price * new_quantity) / (quantity + new_quantity))
-
-
-def unrealised(position: Position, mark: Decimal) -> Decimal:
-    """A position's PnL in USDC if it closed at the mark, before fees."""
-    sign = 1 if position.side is PositionSide.LONG else -1
-    return (mark - position.entry_price) * position.size * sign

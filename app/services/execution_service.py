@@ -1,0 +1,137 @@
+"""Carries intents to venues: new -> sent by one taker, sent once, and the venue's word booked."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from loguru import logger
+
+from app.core.clock import Clock
+from app.domain.enums import IntentKind, OrderStatus, TradeStatus
+from app.domain.errors import ProviderTimeout, Unavailable
+from app.domain.events import EventType, order_event
+from app.domain.intents import close_params, open_params
+from app.domain.trading import TradeResult, VenueOutcome, VenueRef
+from app.models.market import Pair
+from app.models.trading import Intent
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booking_service import BookingService, settled_topic
+from app.services.providers.base import BaseTradingProvider
+
+NOT_AFTER = timedelta(seconds=10)
+CHECK_AFTER = timedelta(seconds=3)
+AT_ONCE = 8
+_SENDABLE = (OrderStatus.PENDING, OrderStatus.TRIGGERED)
+
+
+class Venues(Protocol):
+    """Finds the adapter of a venue."""
+
+    async def get_provider(self, provider_name: str) -> BaseTradingProvider:
+        """The venue's adapter."""
+        ...
+
+
+class Pairs(Protocol):
+    """Finds a pair that is known by its id."""
+
+    def by_id(self, pair_id: int) -> Pair:
+        """The pair; NotFound for an unknown id."""
+        ...
+
+
+class ExecutionService:
+    """Sends intents, a bounded number at a time; whoever wins new -> sent sends, nobody sends again."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, venues: Venues, pairs: Pairs, booking: BookingService, clock: Clock
+    ) -> None:
+        self._uow = uow
+        self._venues = venues
+        self._pairs = pairs
+        self._booking = booking
+        self._clock = clock
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    async def send(self, intent_ids: Sequence[int]) -> None:
+        """Send those of the intents that nobody has taken yet, and book what their venues say.
+
+        Each is sent whatever becomes of the others; the first error is raised when all are done.
+        """
+        async with self._uow() as work:
+            taken = await self._take(work, intent_ids)
+        outcomes = await asyncio.gather(*(self._deliver_in_turn(intent) for intent in taken), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def ask(self, intent: Intent) -> TradeResult | None:
+        """What the venue knows of an intent; for a cancel, of the order it is about."""
+        provider = await self._venues.get_provider(intent.provider)
+        return await provider.query(await self.ref(intent), _subject(intent))
+
+    async def ref(self, intent: Intent) -> VenueRef:
+        """Where an intent goes, in the venue's terms."""
+        async with self._uow() as work:
+            account = await work.venue_accounts.get(intent.venue_account_id)
+        if account is None:
+            raise LookupError(f"intent {intent.id} names venue account {intent.venue_account_id}, which is not there")
+        pair = self._pairs.by_id(intent.pair_id)
+        return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
+
+    async def _take(self, work: UnitOfWork, intent_ids: Sequence[int]) -> Sequence[Intent]:
+        rows = await work.intents.rows(intent_ids)
+        trades = await work.trades.locked([intent.trade_id for intent in rows])
+        orders = await work.orders.locked([intent.order_id for intent in rows])
+        wanted = [i.id for i in rows if i.kind is IntentKind.CANCEL or orders[i.order_id].status in _SENDABLE]
+        taken = await work.intents.take_for_sending(wanted, NOT_AFTER, CHECK_AFTER)
+        for intent in taken:
+            if intent.kind is IntentKind.CANCEL:
+                continue
+            order, trade = orders[intent.order_id], trades[intent.trade_id]
+            work.orders.move_locked(order, OrderStatus.SUBMITTED)
+            if trade.status is TradeStatus.PENDING:
+                work.trades.move_locked(trade, TradeStatus.SUBMITTED)
+            work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
+        return taken
+
+    async def _deliver_in_turn(self, intent: Intent) -> None:
+        async with self._slots:
+            try:
+                result = await self._call_venue(intent)
+            except ProviderTimeout as error:
+                logger.warning("Outcome of intent {intent} is unknown: {error}", intent=intent.id, error=error.message)
+                await self._mark_unknown(intent)
+                return
+            except Unavailable as error:
+                # The adapter says that nothing was sent.
+                result = TradeResult(_subject(intent), VenueOutcome.REJECTED, reason=error.code)
+            await self._booking.book(intent.id, result)
+
+    async def _call_venue(self, intent: Intent) -> TradeResult:
+        provider = await self._venues.get_provider(intent.provider)
+        ref = await self.ref(intent)
+        not_after = intent.not_after
+        if not_after is None:
+            raise LookupError(f"intent {intent.id} was taken without a deadline")
+        if intent.kind is IntentKind.OPEN:
+            return await provider.open_trade(open_params(intent.payload, intent.id, ref, not_after))
+        if intent.kind is IntentKind.CLOSE:
+            params = close_params(intent.payload, intent.id, ref, not_after)
+            return await provider.close_trade(ref.pair_id, params.venue_trade_index, params)
+        return await provider.cancel_order(ref, _subject(intent))
+
+    async def _mark_unknown(self, intent: Intent) -> None:
+        async with self._uow() as work:
+            order = (await work.orders.locked([intent.order_id]))[intent.order_id]
+            if intent.kind is not IntentKind.CANCEL and order.status is OrderStatus.SUBMITTED:
+                now = self._clock.now()
+                work.orders.move_locked(order, OrderStatus.UNKNOWN, unknown_since=now, reason="PROVIDER_TIMEOUT")
+                work.emit(order_event(EventType.ORDER_UPDATED, order, "unknown"))
+                work.hint(settled_topic(order.id), b"")
+
+
+def _subject(intent: Intent) -> int:
+    """The client id an intent is about: its own, or that of the entry it cancels."""
+    return int(intent.payload["cancels"]) if intent.kind is IntentKind.CANCEL else intent.id

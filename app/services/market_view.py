@@ -1,0 +1,82 @@
+"""What a trade needs to know of its market: the pair by routing, its quote, its venue's balance."""
+
+from typing import Protocol
+
+from app.core.clock import Clock
+from app.domain.errors import Conflict, Unavailable
+from app.domain.prices import Quote
+from app.domain.trading import VenueBalance, VenueRef
+from app.models.market import Pair
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.providers.base import BaseTradingProvider, QuoteBoard
+
+
+class Directory(Protocol):
+    """Resolves pairs."""
+
+    def by_id(self, pair_id: int) -> Pair:
+        """The pair; NotFound for an unknown id."""
+        ...
+
+    def resolve_asset(self, text: str, venue: str) -> Pair:
+        """The pair that a body's `asset` means at a venue; UNSUPPORTED_ASSET or AMBIGUOUS_ASSET."""
+        ...
+
+
+class Router(Protocol):
+    """Finds the venue of an asset and its adapter."""
+
+    async def route_for_asset(self, asset: str, *, sandbox: bool = False) -> str:
+        """The venue's name."""
+        ...
+
+    async def get_provider(self, provider_name: str) -> BaseTradingProvider:
+        """The venue's adapter."""
+        ...
+
+
+class MarketView:
+    """Pairs, quotes and balances, as trading asks for them."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, directory: Directory, router: Router, board: QuoteBoard, clock: Clock
+    ) -> None:
+        self._uow = uow
+        self._directory = directory
+        self._router = router
+        self._board = board
+        self._clock = clock
+
+    async def find(self, asset: str, is_sandbox: bool) -> Pair:
+        """The pair an asset trades as, at the venue it routes to."""
+        venue = await self._router.route_for_asset(asset, sandbox=is_sandbox)
+        return self._directory.resolve_asset(asset, venue)
+
+    def pair(self, pair_id: int) -> Pair:
+        """The pair of an id."""
+        return self._directory.by_id(pair_id)
+
+    def quote(self, pair: Pair) -> Quote:
+        """The last quote, however old; PRICE_STALE when there has been none."""
+        quote = self._board.latest(pair.id)
+        if quote is None:
+            raise Unavailable(f"{pair.symbol} has no price yet.", code="PRICE_STALE", pair=pair.symbol, retry_after=1)
+        return quote
+
+    def tradable_quote(self, pair: Pair) -> Quote:
+        """The last quote of an open market, fresh; MARKET_CLOSED or PRICE_STALE otherwise."""
+        quote = self.quote(pair)
+        if not quote.market.is_open:
+            raise Conflict(
+                f"{pair.symbol} is closed.", code="MARKET_CLOSED", pair=pair.symbol, next_open=quote.market.next_open
+            )
+        if quote.is_stale(self._clock.now(), pair.category):
+            raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)
+        return quote
+
+    async def balance(self, user_id: int, pair: Pair) -> VenueBalance:
+        """The user's money at the pair's venue."""
+        async with self._uow() as work:
+            account = await work.venue_accounts.ensure(user_id, pair.venue)
+        provider = await self._router.get_provider(pair.venue)
+        return await provider.balance(VenueRef(user_id, account.id, pair.id, pair.venue_pair_id))

@@ -1,0 +1,386 @@
+"""Opens and closes trades: the request is checked, written with its intent, carried out, and answered."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from app.core.broadcast import Broadcast
+from app.core.clock import Clock
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
+from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
+from app.domain.events import EventType, order_event, trade_event
+from app.domain.intents import OpenPayload, close_payload
+from app.domain.lifecycle import OPEN_TRADE
+from app.domain.money import ZERO
+from app.domain.order_rules import check_open, check_times, close_size, entry_side, exit_side, side_of
+from app.domain.order_terms import ExitTerms, OpenTerms
+from app.domain.positions import fee_of, liquidation_price, size_of
+from app.domain.prices import Quote
+from app.models.market import Pair
+from app.models.trading import Intent, Order, Trade
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booking_service import settled_topic
+from app.services.execution_service import ExecutionService
+from app.services.market_view import MarketView
+
+# A request sends its own intents; settlement looks after those whose request died.
+SEND_GRACE = timedelta(seconds=2)
+# Reasons of a venue that are refusals of ours too: the request as it stood could not work.
+_BAD_REQUEST = frozenset({"INSUFFICIENT_BALANCE", "SLIPPAGE_EXCEEDED", "SIZE_BELOW_MINIMUM", "EXPIRED_REQUEST"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trader:
+    """Who is trading: the user, and what the account allows."""
+
+    user_id: int
+    may_trade: bool
+    is_sandbox: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """The Idempotency-Key that the request came with."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order as it stands after its request, with the trade it is about and the exits that came with it."""
+
+    order: Order
+    trade: Trade
+    exits: Sequence[Order]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What opening would mean: prices in quote units, money in USDC."""
+
+    pair: Pair
+    venue: str
+    side: PositionSide
+    entry_price: Decimal
+    size: Decimal
+    notional: Decimal
+    fee: Decimal
+    margin: Decimal
+    liquidation_price: Decimal
+    free_balance: Decimal
+    refusals: Sequence[MarqetError]
+
+
+class TradingService:
+    """Open, preview and close. Every method looks things up with their owner."""
+
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        market: MarketView,
+        execution: ExecutionService,
+        broadcast: Broadcast,
+        clock: Clock,
+        wait_seconds: float,
+    ) -> None:
+        self._uow = uow
+        self._market = market
+        self._execution = execution
+        self._broadcast = broadcast
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+
+    async def open_trade(self, trader: Trader, terms: OpenTerms, key: RequestKey | None) -> Placed:
+        """Place an opening order with its exits; returns once the venue settled, or the wait is over.
+
+        Raises the refusal, before anything is written or as the venue gave it; ProviderTimeout is never raised:
+        an order whose outcome is unknown is returned as such.
+        """
+        pair, exits = await self._check(trader, terms)
+        async with self._uow() as work:
+            order, trade, intent = await self._write_open(work, trader, terms, pair, exits)
+            if key is not None:
+                await work.idempotency.bind(trader.user_id, key.key, order.id)
+        await self._send_and_wait(order.id, intent.id)
+        return await self.placed(trader.user_id, order.id)
+
+    async def close_trade(
+        self, trader: Trader, pair_id: int, trade_index: int, fraction: Decimal, key: RequestKey | None
+    ) -> Placed:
+        """Close a trade, whole or in part; one without any fill has its entry cancelled instead."""
+        pair = self._market.pair(pair_id)
+        async with self._uow() as work:
+            trade = await work.trades.at(trader.user_id, pair_id, trade_index, lock=True)
+            if trade is None:
+                raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            if trade.status in (TradeStatus.PENDING, TradeStatus.SUBMITTED):
+                order, intent_id = await self.write_cancel(work, trade, "user")
+            else:
+                order, intent_id = await self._write_close(work, trade, pair, fraction)
+            if key is not None:
+                await work.idempotency.bind(trader.user_id, key.key, order.id)
+        if intent_id is not None:
+            await self._send_and_wait(order.id, intent_id)
+        return await self.placed(trader.user_id, order.id)
+
+    async def placed(self, user_id: int, order_id: int) -> Placed:
+        """An order as it stands, with its trade and exits."""
+        async with self._uow() as work:
+            order = await work.orders.owned(user_id, order_id)
+            if order is None or order.trade_id is None:
+                raise NotFound(order_id=order_id)
+            trade = await work.trades.owned(user_id, order.trade_id)
+            if trade is None:
+                raise NotFound(order_id=order_id)
+            siblings = await work.orders.of_trade(trade.id)
+        return Placed(order, trade, [sibling for sibling in siblings if sibling.role is OrderRole.EXIT])
+
+    async def preview(self, trader: Trader, terms: OpenTerms) -> Preview:
+        """What opening would mean, and every refusal it would meet, with no effect."""
+        pair = await self._market.find(terms.asset, trader.is_sandbox)
+        quote = self._market.quote(pair)
+        entry = _entry_price(terms, quote)
+        refusals = []
+        try:
+            await self._check(trader, terms)
+        except MarqetError as refusal:
+            refusals.append(refusal)
+        size = size_of(terms.collateral, max(terms.leverage, 1), entry, pair.size_step)
+        fee = fee_of(size, entry, pair.taker_fee_rate)
+        balance = await self._market.balance(trader.user_id, pair)
+        if balance.free < terms.collateral + fee:
+            refusals.append(
+                InvalidRequest(code="INSUFFICIENT_BALANCE", free=balance.free, needed=terms.collateral + fee)
+            )
+        side = side_of(is_long=terms.is_long)
+        return Preview(
+            pair=pair,
+            venue=pair.venue,
+            side=side,
+            entry_price=entry,
+            size=size,
+            notional=size * entry,
+            fee=fee,
+            margin=terms.collateral,
+            liquidation_price=liquidation_price(side, size, entry, terms.collateral, pair.maintenance_margin_rate)
+            if size
+            else ZERO,
+            free_balance=balance.free,
+            refusals=refusals,
+        )
+
+    async def _check(self, trader: Trader, terms: OpenTerms) -> tuple[Pair, list[ExitTerms]]:
+        if not trader.may_trade:
+            raise Forbidden(code="FEATURE_NOT_ENABLED", feature="trade")
+        now = self._clock.now()
+        check_times(now, expires_at=terms.expires_at, valid_until=terms.valid_until)
+        pair = await self._market.find(terms.asset, trader.is_sandbox)
+        if terms.asset_type is not None and terms.asset_type != pair.category.code:
+            raise InvalidRequest(
+                f"{terms.asset} is {pair.category} ({pair.category.code}), not asset_type {terms.asset_type}.",
+                code="CONFLICTING_FIELDS",
+                fields=["asset", "asset_type"],
+            )
+        if terms.order_type is OrderType.LIMIT:
+            quote = self._market.quote(pair)
+        else:
+            quote = self._market.tradable_quote(pair)
+        exits = check_open(terms, pair, _entry_price(terms, quote), quote.tick.mark)
+        return pair, exits
+
+    async def _write_open(
+        self, work: UnitOfWork, trader: Trader, terms: OpenTerms, pair: Pair, exits: Sequence[ExitTerms]
+    ) -> tuple[Order, Trade, Intent]:
+        account = await work.venue_accounts.ensure(trader.user_id, pair.venue)
+        trade_index = await work.trades.next_index(account.id, pair.id)
+        side = side_of(is_long=terms.is_long)
+        entry = terms.price if terms.order_type is OrderType.LIMIT else self._market.quote(pair).tick.mark
+        quantity = size_of(terms.collateral, terms.leverage, entry or ZERO, pair.size_step)
+        trade = await work.trades.add(
+            Trade(
+                user_id=trader.user_id,
+                venue_account_id=account.id,
+                provider=pair.venue,
+                asset=pair.base,
+                asset_type=pair.category.code,
+                pair_id=pair.id,
+                trade_index=trade_index,
+                direction=terms.is_long,
+                collateral=terms.collateral,
+                leverage=terms.leverage,
+                size=ZERO,
+                fees=ZERO,
+                status=TradeStatus.PENDING,
+            )
+        )
+        order = Order(
+            user_id=trader.user_id,
+            trade_id=trade.id,
+            pair_id=pair.id,
+            client_order_id=terms.client_order_id,
+            provider=pair.venue,
+            asset=pair.base,
+            role=OrderRole.ENTRY,
+            order_type=OrderType.LIMIT if terms.order_type is OrderType.LIMIT else OrderType.MARKET,
+            side=entry_side(side),
+            quantity=quantity,
+            price=terms.price,
+            max_slippage=terms.max_slippage,
+            status=OrderStatus.PENDING,
+            expires_at=terms.expires_at,
+            valid_until=terms.valid_until,
+        )
+        await work.orders.add_new(order)
+        rows = [exit_row(exit_terms, trade, quantity, OrderStatus.WAITING) for exit_terms in exits]
+        for row in rows:
+            await work.orders.add(row)
+        payload = OpenPayload(
+            order_type=order.order_type,
+            side=side,
+            collateral=terms.collateral,
+            leverage=terms.leverage,
+            price=terms.price if order.order_type is OrderType.LIMIT else None,
+            reference_price=terms.price or entry,
+            max_slippage=terms.max_slippage,
+        )
+        intent = await work.intents.add(self._intent(order, trade, IntentKind.OPEN, payload.to_json()))
+        work.emit(*(order_event(EventType.ORDER_CREATED, row) for row in (order, *rows)))
+        return order, trade, intent
+
+    async def _write_close(
+        self, work: UnitOfWork, trade: Trade, pair: Pair, fraction: Decimal
+    ) -> tuple[Order, int | None]:
+        if trade.status is TradeStatus.CLOSING:
+            raise Conflict(code="TRADE_CLOSING", trade_id=trade.id)
+        if trade.status not in OPEN_TRADE or trade.venue_trade_index is None:
+            raise NotFound(
+                f"Trade {trade.pair_id}/{trade.trade_index} is {trade.status} already.",
+                code="TRADE_NOT_FOUND",
+                trade_id=trade.id,
+                status=trade.status,
+                closed_at=trade.closed_at,
+            )
+        self._market.tradable_quote(pair)
+        size = close_size(trade.size, fraction, pair.size_step)
+        order = Order(
+            user_id=trade.user_id,
+            trade_id=trade.id,
+            pair_id=trade.pair_id,
+            provider=trade.provider,
+            asset=trade.asset,
+            role=OrderRole.CLOSE,
+            order_type=OrderType.MARKET,
+            side=exit_side(trade.side),
+            reduce_only=True,
+            quantity=size,
+            status=OrderStatus.PENDING,
+        )
+        await work.orders.add(order)
+        work.trades.move_locked(trade, TradeStatus.CLOSING)
+        payload = close_payload(trade.venue_trade_index, trade.side, size)
+        intent = await work.intents.add(self._intent(order, trade, IntentKind.CLOSE, payload))
+        work.emit(order_event(EventType.ORDER_CREATED, order), trade_event(EventType.TRADE_UPDATED, trade, "closing"))
+        return order, intent.id
+
+    async def write_cancel(self, work: UnitOfWork, trade: Trade, reason: str) -> tuple[Order, int | None]:
+        """Ask for the entry of a trade without fills to be cancelled; the intent to send, if one is needed.
+
+        The trade is locked by the caller. An entry that nobody has sent is cancelled at once.
+        """
+        orders = await work.orders.of_trade_locked(trade.id)
+        entry = next(order for order in orders if order.role is OrderRole.ENTRY)
+        if await work.intents.withdraw_unsent(trade.id, reason, IntentKind.OPEN):
+            work.orders.move_locked(entry, OrderStatus.CANCELLED, reason=reason)
+            work.trades.move_locked(trade, TradeStatus.CANCELLED, close_reason="cancelled")
+            work.emit(
+                order_event(EventType.ORDER_CANCELLED, entry, reason),
+                trade_event(EventType.TRADE_UPDATED, trade, "entry_cancelled"),
+            )
+            for order in orders:
+                if order.status is OrderStatus.WAITING:
+                    work.orders.move_locked(order, OrderStatus.CANCELLED, reason="entry_cancelled")
+                    work.emit(order_event(EventType.ORDER_CANCELLED, order, "entry_cancelled"))
+            return entry, None
+        sent = await work.intents.live_of_order(entry.id, IntentKind.OPEN)
+        if entry.status is not OrderStatus.PENDING or sent is None:
+            raise Conflict(
+                f"The order is {entry.status}; it can be cancelled once it rests.",
+                order_id=entry.id,
+                status=entry.status,
+            )
+        work.orders.move_locked(entry, OrderStatus.PENDING_CANCEL, reason=reason, attempt=entry.attempt + 1)
+        work.emit(order_event(EventType.ORDER_UPDATED, entry, "pending_cancel"))
+        payload = {"cancels": str(sent.id)}
+        intent = await work.intents.add(self._intent(entry, trade, IntentKind.CANCEL, payload))
+        return entry, intent.id
+
+    def _intent(self, order: Order, trade: Trade, kind: IntentKind, payload: dict[str, object]) -> Intent:
+        return Intent(
+            order_id=order.id,
+            trade_id=trade.id,
+            attempt=order.attempt,
+            kind=kind,
+            provider=trade.provider,
+            venue_account_id=trade.venue_account_id,
+            pair_id=trade.pair_id,
+            payload=payload,
+            status=IntentStatus.NEW,
+            next_run_at=self._clock.now() + SEND_GRACE,
+        )
+
+    async def _send_and_wait(self, order_id: int, intent_id: int) -> None:
+        """Send an intent; wait until it is booked, its outcome is unknown, or the wait is over."""
+        booked = asyncio.Event()
+        unsubscribe = self._broadcast.subscribe(settled_topic(order_id), lambda _: booked.set())
+        try:
+            await self._execution.send([intent_id])
+            async with asyncio.timeout(self._wait_seconds):
+                await booked.wait()
+        except TimeoutError:
+            return
+        finally:
+            unsubscribe()
+
+
+def exit_row(exit_terms: ExitTerms, trade: Trade, quantity: Decimal, status: OrderStatus) -> Order:
+    """The row of an exit of a trade."""
+    return Order(
+        user_id=trade.user_id,
+        trade_id=trade.id,
+        pair_id=trade.pair_id,
+        provider=trade.provider,
+        asset=trade.asset,
+        role=OrderRole.EXIT,
+        order_type=exit_terms.order_type,
+        side=exit_side(trade.side),
+        reduce_only=True,
+        quantity=quantity,
+        stop_price=exit_terms.stop_price,
+        take_profit_price=exit_terms.take_profit_price,
+        trailing_stop_distance=exit_terms.trailing_stop_distance,
+        trailing_stop_percentage=exit_terms.trailing_stop_percentage,
+        oco_stop_price=exit_terms.oco_stop_price,
+        oco_take_profit_price=exit_terms.oco_take_profit_price,
+        trigger_by=exit_terms.trigger_by,
+        status=status,
+    )
+
+
+def refusal_of(order: Order, provider: str) -> MarqetError:
+    """The error that a venue's refusal of an order is answered with."""
+    reason = order.reason or "VENUE_REFUSED"
+    if reason in _BAD_REQUEST:
+        return InvalidRequest(code=reason, order_id=order.id)
+    if reason == "MARKET_CLOSED":
+        return Conflict(code=reason, order_id=order.id)
+    if reason in ("PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
+        return Unavailable(code=reason, order_id=order.id)
+    return ProviderError(code="TRADE_EXECUTION_FAILED", order_id=order.id, provider=provider, reason=reason)
+
+
+def _entry_price(terms: OpenTerms, quote: Quote) -> Decimal:
+    if terms.order_type is OrderType.LIMIT and terms.price is not None:
+        return terms.price
+    return quote.tick.quote_for(buys=terms.is_long)
