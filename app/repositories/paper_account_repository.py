@@ -1,34 +1,59 @@
 """The paper venue's money: accounts, and the ledger that every change to them is written in."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, Numeric, String, and_, func, insert, select
-from sqlalchemy import literal as bind
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Integer,
+    Numeric,
+    String,
+    TableValuedAlias,
+    and_,
+    case,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy import (
+    Sequence as NumberSequence,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
+from sqlalchemy.types import TypeEngine
 
-from app.domain.ledger import Booking
+from app.domain.ledger import Booking, LedgerAccount, deposit
+from app.domain.money import ZERO
 from app.models.market import VenueAccount
 from app.models.paper import PaperAccount, PaperLedgerEntry
 from app.repositories.base import Repository
 
 _AMOUNT = Numeric(38, 18)
+_BOOKING_NUMBER = NumberSequence("paper_ledger_id_seq").next_value()
 
 
 class LockedAccount(NamedTuple):
-    """An account that nobody else changes until the end of the transaction; `now` is after the lock was had."""
+    """An account that nobody else changes until the transaction ends; `now` was read after the lock was had."""
 
     account: PaperAccount
     now: datetime
 
 
 class AccountDifference(NamedTuple):
-    """An account whose row does not say what its entries sum to; both as (balance, margin) in USDC."""
+    """An account whose row does not say what its ledger entries sum to; all in USDC."""
 
     account_id: int
-    row: tuple[Decimal, Decimal]
-    entries: tuple[Decimal, Decimal]
+    balance: Decimal
+    margin: Decimal
+    balance_entries: Decimal
+    margin_entries: Decimal
 
 
 class PaperAccountRepository(Repository[PaperAccount]):
@@ -52,34 +77,98 @@ class PaperAccountRepository(Repository[PaperAccount]):
         return locked
 
     async def lock_all(self, ids: Sequence[int]) -> dict[int, int]:
-        """Lock accounts; the venue account of each by its id."""
+        """Lock accounts; answers the venue account of each by its id."""
         theirs = and_(VenueAccount.user_id == PaperAccount.user_id, VenueAccount.venue == "paper")
         query = select(PaperAccount.id, VenueAccount.id).join(VenueAccount, theirs).where(PaperAccount.id.in_(ids))
         rows = await self.session.execute(query.order_by(PaperAccount.id).with_for_update(of=PaperAccount))
-        return {account_id: venue_account_id for account_id, venue_account_id in rows}
+        return dict(rows.tuples().all())
 
     async def post(self, bookings: Sequence[Booking]) -> None:
-        """Write bookings and bring their accounts, which the caller has locked, up to date with them."""
+        """Write bookings, and bring the rows of their accounts, which the caller has locked, up to date with them."""
         entries = [(i, booking, entry) for i, booking in enumerate(bookings) for entry in booking.entries]
         if not entries:
             return
-        number = select(func.generate_series(0, bind(len(bookings) - 1, Integer)).column_valued("number")).subquery()
-        numbered = (
-            select(number.c.number, func.nextval("paper_ledger_id_seq").label("booking"))
-            .cte()
-            .prefix_with("MATERIALIZED")
-        )
+        numbered = _numbers(len(bookings))
         row = _rows(
-            number=(Integer, [i for i, _, _ in entries]),
-            account=(String, [entry.account.value for _, _, entry in entries]),
-            account_id=(BigInteger, [b.account_id if e.account.is_users else None for _, b, e in entries]),
+            number=(Integer(), [i for i, _, _ in entries]),
+            account=(String(), [entry.account.value for _, _, entry in entries]),
+            account_id=(BigInteger(), [b.account_id if e.account.is_users else None for _, b, e in entries]),
             amount=(_AMOUNT, [entry.amount for _, _, entry in entries]),
-            reason=(String, [booking.reason.value for _, booking, _ in entries]),
-            client_id=(BigInteger, [booking.client_id for _, booking, _ in entries]),
+            reason=(String(), [booking.reason.value for _, booking, _ in entries]),
+            client_id=(BigInteger(), [booking.client_id for _, booking, _ in entries]),
         )
         columns = ["account", "account_id", "amount", "reason", "client_id"]
-        source = select(numbered.c.booking, *(row.c[name] for name in columns)).join(
-            numbered, numbered.c.number == row.c.number
-        )
+        source = select(numbered.c.booking, *(row.c[name] for name in columns))
+        source = source.join(row, numbered.c.number == row.c.number)
         await self.session.execute(insert(PaperLedgerEntry).from_select(["booking", *columns], source))
         await self._apply(bookings)
+
+    async def is_zero(self) -> bool:
+        """Whether all entries sum to zero, and those of each booking do."""
+        per_booking = select(PaperLedgerEntry.booking).group_by(PaperLedgerEntry.booking)
+        unbalanced = per_booking.having(func.sum(PaperLedgerEntry.amount) != 0).limit(1)
+        return await self.session.scalar(unbalanced) is None
+
+    async def differences(self) -> Sequence[AccountDifference]:
+        """The accounts whose rows do not say what their entries sum to: none, unless somebody wrote by hand."""
+        of_balance, of_margin = (_sum_of(kind) for kind in (LedgerAccount.BALANCE, LedgerAccount.MARGIN))
+        sums = (
+            select(PaperLedgerEntry.account_id, of_balance.label("balance"), of_margin.label("margin"))
+            .group_by(PaperLedgerEntry.account_id)
+            .subquery()
+        )
+        balance, margin = (func.coalesce(total, ZERO) for total in (sums.c.balance, sums.c.margin))
+        query = (
+            select(PaperAccount.id, PaperAccount.balance, PaperAccount.margin, balance, margin)
+            .outerjoin(sums, sums.c.account_id == PaperAccount.id)
+            .where((PaperAccount.balance != balance) | (PaperAccount.margin != margin))
+            .order_by(PaperAccount.id)
+        )
+        return [AccountDifference(*row) for row in await self.session.execute(query)]
+
+    async def _lock(self, user_id: int) -> LockedAccount | None:
+        """The clock is read outside the locking part, and so not before the lock was had."""
+        locking = select(PaperAccount).where(PaperAccount.user_id == user_id).with_for_update()
+        locked = aliased(PaperAccount, locking.cte().prefix_with("MATERIALIZED"))
+        query = select(locked, func.clock_timestamp()).execution_options(populate_existing=True)
+        row = (await self.session.execute(query)).one_or_none()
+        return LockedAccount(row[0], row[1]) if row else None
+
+    async def _open(self, user_id: int, starting_balance: Decimal) -> None:
+        """Whoever inserts the row books its money; whoever comes second waits for them, and finds both."""
+        opening = upsert(PaperAccount).values(user_id=user_id, balance=ZERO, margin=ZERO)
+        account_id = await self.session.scalar(opening.on_conflict_do_nothing().returning(PaperAccount.id))
+        if account_id is not None:
+            await self.post([deposit(account_id, starting_balance)])
+
+    async def _apply(self, bookings: Sequence[Booking]) -> None:
+        balance: dict[int, Decimal] = defaultdict(Decimal)
+        margin: dict[int, Decimal] = defaultdict(Decimal)
+        for booking in bookings:
+            balance[booking.account_id] += booking.change_of(LedgerAccount.BALANCE)
+            margin[booking.account_id] += booking.change_of(LedgerAccount.MARGIN)
+        change = _rows(
+            id=(BigInteger(), list(balance)),
+            balance=(_AMOUNT, list(balance.values())),
+            margin=(_AMOUNT, list(margin.values())),
+        )
+        statement = update(PaperAccount).where(PaperAccount.id == change.c.id)
+        added = {"balance": PaperAccount.balance + change.c.balance, "margin": PaperAccount.margin + change.c.margin}
+        await self.session.execute(statement.values(added), execution_options={"synchronize_session": False})
+
+
+def _numbers(count: int) -> Any:
+    """A table (number, booking): a new booking number for each of `count` bookings."""
+    number = func.generate_series(0, literal(count - 1, Integer())).table_valued(column("number", Integer()))
+    return select(number.c.number, _BOOKING_NUMBER.label("booking")).cte().prefix_with("MATERIALIZED")
+
+
+def _rows(**columns: tuple[TypeEngine[Any], list[Any]]) -> TableValuedAlias:
+    """A table made of values, sent as one array per column: the statement is the same for any number of rows."""
+    arrays = (literal(values, ARRAY(kind)) for kind, values in columns.values())
+    described = (column(name, kind) for name, (kind, _) in columns.items())
+    return func.unnest(*arrays).table_valued(*described).render_derived()
+
+
+def _sum_of(account: LedgerAccount) -> Any:
+    return func.sum(case((PaperLedgerEntry.account == account.value, PaperLedgerEntry.amount), else_=ZERO))
