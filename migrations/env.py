@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
@@ -24,7 +25,7 @@ def database_url() -> str:
     return str(url)
 
 
-def render_item(kind: str, item: object, _context: AutogenContext) -> str | bool:
+def render_item(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:
     """Write an enum column as the text that it is, so that migrations do not depend on today's code."""
     if kind == "type" and isinstance(item, StoredEnum):
         return f"sa.String(length={item.impl.length})"

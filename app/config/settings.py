@@ -13,6 +13,9 @@ def _split(value: object) -> object:
 
 type Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
+type Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
+type PerMinute = Annotated[int, Field(ge=0, le=1_000_000)]
+
 
 class Settings(BaseSettings):
     """Settings of one process; `.env.example` documents each."""
@@ -35,12 +38,32 @@ class Settings(BaseSettings):
     database_max_overflow: int = Field(default=10, ge=0, le=500)
     database_pool_timeout: float = Field(default=30.0, gt=0)
 
+    password_memory_kib: int = Field(default=19456, ge=8)
+    password_time_cost: int = Field(default=2, ge=1)
+    encryption_keys: Secrets = []
+    encryption_salt: str = "marqetfi"
     access_token_seconds: int = Field(default=1800, ge=60)
     refresh_token_days: int = Field(default=30, ge=1)
     refresh_token_max_days: int = Field(default=90, ge=1)
     cors_origins: Names = []
     trusted_hosts: Names = ["*"]
     max_body_bytes: int = Field(default=65536, ge=1024)
+    forwarded_allow_ips: Names = ["127.0.0.1", "::1"]
+    metrics_enabled: bool = True
+    metrics_token: SecretStr | None = None
+
+    rate_limit_price: PerMinute = 100
+    rate_limit_trade: PerMinute = 10
+    rate_limit_close: PerMinute = 30
+    rate_limit_deposit: PerMinute = 5
+    rate_limit_admin: PerMinute = 50
+    rate_limit_login: PerMinute = 10
+    rate_limit_account: PerMinute = 5
+    rate_limit_register: PerMinute = 5
+    rate_limit_refresh: PerMinute = 30
+    rate_limit_ticket: PerMinute = 30
+    rate_limit_user: PerMinute = 120
+    rate_limit_ip: PerMinute = 300
 
     default_venue: str = "paper"
     asset_venues: Names = []
@@ -60,12 +83,24 @@ class Settings(BaseSettings):
         """Whether this process serves real users."""
         return self.environment == "production"
 
+    @property
+    def rate_limits(self) -> dict[str, int]:
+        """Requests per minute of each class; 0 is unlimited."""
+        prefix = "rate_limit_"
+        return {
+            name.removeprefix(prefix): getattr(self, name)
+            for name in type(self).model_fields
+            if name.startswith(prefix)
+        }
+
     @model_validator(mode="after")
     def _production_needs(self) -> "Settings":
         if self.is_production and self.database_url is None:
             raise ValueError("ENVIRONMENT=production needs DATABASE_URL: the embedded database is for development")
         if self.is_production and (self.secret_key is None or len(self.secret_key.get_secret_value()) < 32):
             raise ValueError("ENVIRONMENT=production needs a SECRET_KEY of at least 32 characters")
+        if self.is_production and not all(self.rate_limits.values()):
+            raise ValueError("ENVIRONMENT=production refuses RATE_LIMIT_... = 0")
         if self.paper_feed == "replay" and not self.paper_replay:
             raise ValueError("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
         return self

@@ -45,6 +45,6 @@ async def current(database: Database) -> str | None:
 
 def _config(database_url: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     return config

@@ -1,0 +1,145 @@
+"""The one renderer of errors: every failure becomes the same envelope, whatever raised it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from loguru import logger
+from starlette.exceptions import HTTPException
+
+from app.core.clock import Clock, SystemClock
+from app.core.database import is_unavailable
+from app.core.json import encode, rfc3339
+from app.domain.errors import CATALOGUE, InternalError, MarqetError, Unavailable
+from app.schemas.error import ErrorEnvelope
+
+MAX_ERRORS = 20
+MAX_NAME = 64
+RETRY_SECONDS = 1
+_BY_STATUS = {
+    400: "VALIDATION_ERROR",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    429: "RATE_LIMITED",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+
+def envelope(error: MarqetError, *, request_id: str, clock: Clock) -> dict[str, object]:
+    """The body of an error answer; WebSocket frames carry the same code and message."""
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "details": dict(error.details),
+            "timestamp": rfc3339(clock.now()),
+            "request_id": request_id,
+        }
+    }
+
+
+def render(error: MarqetError, *, request_id: str, clock: Clock, headers: Mapping[str, str] | None = None) -> Response:
+    """The whole answer, with the headers that its status calls for."""
+    answer = Response(
+        encode(envelope(error, request_id=request_id, clock=clock)),
+        status_code=error.status,
+        media_type="application/json",
+        headers=headers,
+    )
+    if error.status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return answer
+
+
+def named(error: Exception) -> MarqetError:
+    """What an exception means to the caller: nothing of its own text is told."""
+    if isinstance(error, MarqetError):
+        return error
+    if is_unavailable(error):
+        return Unavailable(retry_after=RETRY_SECONDS)
+    return InternalError()
+
+
+def describe(errors: Sequence[Mapping[str, Any]]) -> MarqetError:
+    """Name each wrong field and what is wrong with it, without repeating what was sent."""
+    described = [
+        {"field": _field_name(error["loc"]), "code": error["type"], "message": error["msg"]}
+        for error in errors[:MAX_ERRORS]
+    ]
+    return MarqetError(code="VALIDATION_ERROR", errors=described)
+
+
+def _field_name(location: Sequence[object]) -> str:
+    name = ".".join(str(part)[:MAX_NAME] for part in location)
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def request_id_of(scope: Mapping[str, Any]) -> str:
+    """The id that the middleware gave to this request."""
+    state: Mapping[str, str] = scope.get("state") or {}
+    return state.get("request_id", "")
+
+
+def install(app: FastAPI, clock: Clock | None = None) -> None:
+    """Make every error of the app's routes answer with the envelope."""
+    clock = clock or SystemClock()
+
+    async def on_named(request: Request, error: Exception) -> Response:
+        problem = named(error)
+        if problem.status >= 500:
+            logger.warning("{code}: {message}", code=problem.code, message=problem.message)
+        return render(problem, request_id=request_id_of(request.scope), clock=clock)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        problem = describe(error.errors()) if isinstance(error, RequestValidationError) else named(error)
+        return render(problem, request_id=request_id_of(request.scope), clock=clock)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        problem = MarqetError(code=_BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR"))
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return render(problem, request_id=request_id_of(request.scope), clock=clock, headers=headers)
+
+    app.add_exception_handler(MarqetError, on_named)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` of a route that can fail with these codes, one entry for each status."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(CATALOGUE[code].status, []).append(code)
+    return {
+        status: {
+            "model": ErrorEnvelope,
+            "description": "; ".join(f"{code}: {CATALOGUE[code].meaning}" for code in same),
+            "content": {"application/json": {"examples": {code: {"value": _example(code)} for code in same}}},
+        }
+        for status, same in by_status.items()
+    }
+
+
+def _example(code: str) -> dict[str, object]:
+    return {
+        "error": {
+            "code": code,
+            "message": CATALOGUE[code].meaning,
+            "details": {},
+            "timestamp": "2026-01-05T12:00:00Z",
+            "request_id": "req_5f3kz2v7m4q6w8x9y2a3b4c5d6",
+        }
+    }
+
+
+DEFAULT_RESPONSE: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorEnvelope, "description": "Any error, in the one envelope."}
+}

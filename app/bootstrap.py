@@ -1,0 +1,107 @@
+"""The composition root: settings in, a container of wired parts out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.config.settings import Settings
+from app.core import migrations
+from app.core.broadcast import Broadcast, MemoryBroadcast
+from app.core.cache import Cache, MemoryCache
+from app.core.clock import Clock, SystemClock
+from app.core.database import Database
+from app.core.embedded_postgres import EmbeddedPostgres
+from app.core.rate_limit import MemoryRateLimiter, RateLimiter
+from app.core.supervision import Loop
+from app.domain.errors import Unavailable
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+type Ping = Callable[[], Awaitable[None]]
+type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
+
+DATABASE_WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something whose health is told; readiness fails only with a required one."""
+
+    ping: Ping
+    is_required: bool
+
+
+@dataclass(slots=True)
+class Container:
+    """The parts of one running process. Parts that are built later add their loops and pings."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    uow: UnitOfWorkFactory
+    broadcast: Broadcast
+    cache: Cache
+    limiter: RateLimiter
+    loops: list[Loop] = field(default_factory=list)
+    parts: dict[str, Part] = field(default_factory=dict)
+    is_draining: bool = False
+
+    def watch(self, name: str, ping: Ping, *, is_required: bool = False) -> None:
+        """Tell a part's health: `ping` raises when it is down."""
+        self.parts[name] = Part(ping, is_required)
+
+
+@asynccontextmanager
+async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Container]:
+    """Build everything the settings ask for; closed in reverse order. Loops are left to the caller."""
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        loops: list[Loop] = []
+        database_url = await _database_url(settings, stack, loops)
+        database = Database(
+            database_url,
+            application_name="marqetfi",
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+        )
+        stack.push_async_callback(database.aclose)
+        broadcast = MemoryBroadcast()
+        container = Container(
+            settings=settings,
+            clock=clock,
+            database=database,
+            uow=partial(UnitOfWork, database, broadcast),
+            broadcast=broadcast,
+            cache=MemoryCache(clock),
+            limiter=MemoryRateLimiter(clock),
+            loops=loops,
+        )
+        container.watch("database", database.ping, is_required=True)
+        container.watch("migrations", partial(_at_head, database), is_required=True)
+        container.watch("cache", container.cache.ping)
+        yield container
+
+
+async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> str:
+    """The url of the database given, or of our own, started and migrated."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    postgres = EmbeddedPostgres(settings.marqetfi_data_dir)
+    await asyncio.to_thread(postgres.start)
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    await asyncio.to_thread(migrations.upgrade, postgres.url)
+    loops.append(partial(_keep_running, postgres))
+    return postgres.url
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
+    while True:
+        await asyncio.sleep(DATABASE_WATCH_SECONDS)
+        await asyncio.to_thread(postgres.ensure_running)
+
+
+async def _at_head(database: Database) -> None:
+    if await migrations.current(database) != migrations.head():
+        raise Unavailable("The database is not at the newest migration; run `marqetfi migrate`.")

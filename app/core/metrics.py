@@ -1,0 +1,18 @@
+"""What the process counts about itself, in Prometheus' terms; labels never hold what a user typed."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+__all__ = ["CONTENT_TYPE_LATEST", "HTTP_DURATION", "HTTP_REQUESTS", "RATE_LIMITED", "exposition"]
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["route", "method", "status"])
+HTTP_DURATION = Histogram("http_request_duration_seconds", "Time to the last byte", ["route"], buckets=BUCKETS)
+RATE_LIMITED = Counter("ratelimit_rejected_total", "Requests refused by a rate limit", ["policy"])
+PROVIDER_REQUESTS = Counter("provider_requests_total", "Calls of outside services", ["provider", "outcome"])
+PROVIDER_DURATION = Histogram("provider_duration_seconds", "Time of calls of outside services", ["provider"])
+
+
+def exposition() -> bytes:
+    """Every figure in Prometheus' text format."""
+    return generate_latest()

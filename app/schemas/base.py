@@ -1,0 +1,109 @@
+"""What all request and answer shapes share: strict bodies, exact numbers, bounded ids."""
+
+import re
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+MAX_ID = 2**63 - 1
+MAX_DECIMALS = 18
+# The database refuses anything from here on, see models/base.py.
+LIMIT = Decimal("1e20")
+# Bounds of JSON schemas are written for programs that read numbers as floats.
+_LARGEST = 99_999_999_999_999_990_000
+
+_NUMBER_TEXT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,18})?")
+_ID_TEXT = re.compile(r"[0-9]{1,19}")
+_POSITIVE_PATTERN = r"^(0*[1-9][0-9]{0,14}(\.[0-9]{1,18})?|0\.[0-9]{0,17}[1-9])$"
+
+
+def exact_decimal(value: object) -> Decimal:
+    """Read a JSON number, or a plain decimal string such as "0.25", without loss: at most 18 decimals, finite."""
+    if isinstance(value, str):
+        if _NUMBER_TEXT.fullmatch(value) is None:
+            raise PydanticCustomError(
+                "decimal_text", "Write a number or plain digits such as 0.25, at most 18 decimals"
+            )
+        return Decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise PydanticCustomError("decimal_type", "Write a number, or a string of plain digits")
+    number = Decimal(value)
+    if not number.is_finite() or number.adjusted() >= 30:
+        raise PydanticCustomError("decimal_range", "The number is too large")
+    if number.adjusted() < -MAX_DECIMALS or number != round(number, MAX_DECIMALS):
+        raise PydanticCustomError("decimal_places", "The number has more than 18 decimals")
+    return number
+
+
+def storable_text(value: str) -> str:
+    """Refuse what no text column can hold: NUL and lone surrogates."""
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise PydanticCustomError("text_not_storable", "The text holds a character that cannot be stored")
+    return value
+
+
+def _id_text(value: object) -> object:
+    if isinstance(value, str) and _ID_TEXT.fullmatch(value) is None:
+        raise PydanticCustomError("id_text", "An id is a whole number from 1 to 9223372036854775807")
+    return value
+
+
+def number_schema(**bounds: float) -> dict[str, object]:
+    """The JSON schema of a number that is also taken as a string; `bounds` as JSON schema names them."""
+    return {"anyOf": [{"type": "number", **bounds}, {"type": "string", "pattern": _POSITIVE_PATTERN}]}
+
+
+SafeStr = Annotated[str, AfterValidator(storable_text)]
+PathId = Annotated[int, BeforeValidator(_id_text), Field(ge=1, le=MAX_ID)]
+Count = StrictInt
+Flag = StrictBool
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(exact_decimal),
+    Field(gt=0, lt=LIMIT),
+    WithJsonSchema(number_schema(exclusiveMinimum=0, maximum=_LARGEST), mode="validation"),
+]
+PriceField = Amount
+Fraction = Annotated[
+    Decimal,
+    BeforeValidator(exact_decimal),
+    Field(gt=0, le=1),
+    WithJsonSchema(number_schema(exclusiveMinimum=0, maximum=1), mode="validation"),
+]
+Percentage = Annotated[
+    Decimal,
+    BeforeValidator(exact_decimal),
+    Field(gt=0, lt=100),
+    WithJsonSchema(number_schema(exclusiveMinimum=0, exclusiveMaximum=100), mode="validation"),
+]
+Number = Annotated[Decimal, WithJsonSchema({"type": "number"}, mode="serialization")]
+Cursor = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class RequestModel(BaseModel):
+    """A request body: unknown fields are refused by name, text is such that a database can hold it."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        return storable_text(value) if isinstance(value, str) else value
+
+
+class ResponseModel(BaseModel):
+    """An answer, or a part of one; read from rows as they are."""
+
+    model_config = ConfigDict(from_attributes=True)
