@@ -1,0 +1,229 @@
+"""Every exit that waits on one price series; a tick that fires nothing costs the same however many they are."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from heapq import heappop, heappush
+from itertools import islice
+from operator import attrgetter, itemgetter
+
+from app.domain.enums import PositionSide
+from app.domain.side_book import SideBook
+from app.domain.triggers import Activated, Crossing, Tick, TriggerOrder, play, trailing_stop
+from app.domain.watermarks import INFINITY, Resting, TrailingOrder
+
+NOTHING: tuple[Crossing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """One durable row: the best price for `side` from `from_sequence` up to the next row's.
+
+    The watermark of an order is that of the first row whose `from_sequence` is not before its `armed_sequence`.
+    """
+
+    side: PositionSide
+    from_sequence: int
+    extreme: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkChanges:
+    """What a checkpoint at tick `sequence` has to write since the one before it.
+
+    `activated` orders get a new armed tick on their own rows, in the same transaction. Changes that could not be
+    written stay valid when later ones are written after them.
+    """
+
+    sequence: int
+    upserts: tuple[Watermark, ...]
+    deletes: tuple[tuple[PositionSide, int], ...]
+    activated: tuple[Activated, ...]
+
+
+class _Waiting(Resting):
+    """An order armed at a tick that this book has not seen yet."""
+
+    __slots__ = ("order",)
+
+    def __init__(self, order: TriggerOrder) -> None:
+        super().__init__(order)
+        self.order = order
+
+
+class TriggerBook:
+    """The exits of one pair and price series, judged up to the tick `sequence`.
+
+    Start it at the pair's last judged tick, or at a checkpoint with its watermark rows; then add the orders, each
+    with the `armed_sequence` and `armed_price` it had. An order armed after `sequence` waits for that tick. One
+    that crosses leaves the book.
+
+    `armed_price` must be the price of this very series as of `armed_sequence`: others may share the watermark.
+    """
+
+    __slots__ = (
+        "_ceiling",
+        "_floor",
+        "_long",
+        "_orders",
+        "_played_activations",
+        "_sequence",
+        "_settled",
+        "_short",
+        "_waiting",
+    )
+
+    def __init__(self, sequence: int, rows: Iterable[Watermark] = ()) -> None:
+        self._sequence = sequence
+        known = [(row.side, (row.from_sequence, row.extreme)) for row in rows]
+        self._long, self._short = (
+            SideBook(side, [row for of, row in known if of is side]) for side in (PositionSide.LONG, PositionSide.SHORT)
+        )
+        self._orders: dict[int, Resting] = {}
+        self._waiting: list[tuple[int, _Waiting]] = []
+        self._played_activations: list[Activated] = []
+        self._settled: Decimal | None = None
+        self._disturb()
+
+    @property
+    def sequence(self) -> int:
+        """The last tick that was judged."""
+        return self._sequence
+
+    def __len__(self) -> int:
+        return len(self._orders)
+
+    def __contains__(self, order_id: int) -> bool:
+        return order_id in self._orders
+
+    def on_price(self, sequence: int, price: Decimal) -> Sequence[Crossing]:
+        """Judge one tick: what it fires, by ascending order id. A tick not after the last one is ignored."""
+        if self._floor < price < self._ceiling and sequence > self._sequence:
+            self._sequence = sequence
+            return NOTHING
+        return self._judge(sequence, price)
+
+    def add(self, order: TriggerOrder, kept_ticks: Sequence[Tick] = ()) -> Crossing | None:
+        """Let an order wait; one whose id is here already replaces it if its version is newer, else is ignored.
+
+        `kept_ticks` are (sequence, price), ascending; those after the armed tick that this book has judged are
+        played first. If the order fires at one of them it does not rest: that crossing is returned.
+        """
+        order_id = order.order_id
+        known = self._orders.get(order_id)
+        if known is not None:
+            if known.version >= order.version:
+                return None
+            self.cancel(order_id)
+        self._disturb()
+        if order.watched_after > self._sequence:
+            waiting = self._orders[order_id] = _Waiting(order)
+            heappush(self._waiting, (order.watched_after, waiting))
+            return None
+        if kept_ticks and order.watched_after < self._sequence:
+            return self._add_late(order, kept_ticks)
+        self._orders[order_id] = self._side(order).rest(order, order.armed_sequence, order.starting_watermark)
+        return None
+
+    def cancel(self, order_id: int) -> bool:
+        """Take an order out; False where it is not here (any more)."""
+        resting = self._orders.pop(order_id, None)
+        if resting is None:
+            return False
+        if isinstance(resting, _Waiting):
+            resting.live = False
+        else:
+            self._side(resting).remove(resting)
+        return True
+
+    def stop_of(self, order_id: int) -> Decimal | None:
+        """The live exact stop of a trailing order; None for others and before activation."""
+        resting = self._orders.get(order_id)
+        if isinstance(resting, _Waiting):
+            start = resting.order.starting_watermark
+            return None if start is None else trailing_stop(resting.order, start)
+        return self._side(resting).stop_of(resting) if isinstance(resting, TrailingOrder) else None
+
+    def watermark_of(self, order_id: int) -> Decimal | None:
+        """The best price since a trailing order was armed; None for others and before activation."""
+        resting = self._orders.get(order_id)
+        if isinstance(resting, _Waiting):
+            return resting.order.starting_watermark
+        return self._side(resting).watermark_of(resting) if isinstance(resting, TrailingOrder) else None
+
+    def rows(self) -> list[Watermark]:
+        """All watermark rows as of `sequence`."""
+        return [Watermark(side, start, extreme) for side, book in self._sides() for start, extreme in book.rows()]
+
+    def take_changes(self) -> WatermarkChanges:
+        """What became different since the last call (or since the rows this book started with)."""
+        upserts: list[Watermark] = []
+        deletes: list[tuple[PositionSide, int]] = []
+        activated, self._played_activations = self._played_activations, []
+        for side, book in self._sides():
+            changed, gone = book.take_changes()
+            upserts += [Watermark(side, start, extreme) for start, extreme in changed]
+            deletes += [(side, start) for start in gone]
+            activated += book.take_activated()
+        return WatermarkChanges(self._sequence, tuple(upserts), tuple(deletes), tuple(activated))
+
+    def _judge(self, sequence: int, price: Decimal) -> Sequence[Crossing]:
+        if sequence <= self._sequence:
+            return NOTHING
+        self._admit_watched_before(sequence)
+        self._sequence = sequence
+        if price == self._settled:
+            return NOTHING
+        tick = sequence, price
+        crossings = self._long.judge(tick) + self._short.judge(tick)
+        for crossing in crossings:
+            del self._orders[crossing.order_id]
+        if self._waiting:
+            self._admit_watched_before(sequence + 1)
+        else:
+            self._settle(price)
+        return sorted(crossings, key=attrgetter("order_id")) if crossings else NOTHING
+
+    def _settle(self, price: Decimal) -> None:
+        """Remember in which range nothing can happen, and that this price again can do nothing either."""
+        long_floor, long_ceiling = self._long.quiet_range()
+        short_floor, short_ceiling = self._short.quiet_range()
+        self._floor = max(long_floor, short_floor)
+        self._ceiling = min(long_ceiling, short_ceiling)
+        self._settled = price
+
+    def _disturb(self) -> None:
+        """The next tick is judged in full: an empty range is never quiet."""
+        self._floor = self._ceiling = INFINITY
+        self._settled = None
+
+    def _admit_watched_before(self, sequence: int) -> None:
+        while self._waiting and self._waiting[0][0] < sequence:
+            waiting = heappop(self._waiting)[1]
+            if waiting.live:
+                order = waiting.order
+                resting = self._side(order).rest(order, order.armed_sequence, order.starting_watermark)
+                self._orders[order.order_id] = resting
+
+    def _add_late(self, order: TriggerOrder, kept_ticks: Sequence[Tick]) -> Crossing | None:
+        missed = islice(
+            kept_ticks,
+            bisect_right(kept_ticks, order.watched_after, key=itemgetter(0)),
+            bisect_right(kept_ticks, self._sequence, key=itemgetter(0)),
+        )
+        standing = play(order, missed)
+        if isinstance(standing, Crossing):
+            return standing
+        if standing.armed_sequence != order.armed_sequence:
+            self._played_activations.append(
+                Activated(order.order_id, order.version, standing.armed_sequence, standing.armed_price)
+            )
+        self._orders[order.order_id] = self._side(order).rest(order, standing.armed_sequence, standing.watermark)
+        return None
+
+    def _side(self, order: TriggerOrder | Resting) -> SideBook:
+        return self._long if order.side is PositionSide.LONG else self._short
+
+    def _sides(self) -> tuple[tuple[PositionSide, SideBook], tuple[PositionSide, SideBook]]:
+        return (PositionSide.LONG, self._long), (PositionSide.SHORT, self._short)
