@@ -18,6 +18,10 @@ class Broadcast(Protocol):
         """Call `handler` with each message until the returned function is called."""
         ...
 
+    def has_subscribers(self, topic: str) -> bool:
+        """Whether anybody may be listening, so that a message nobody wants need not be made."""
+        ...
+
 
 class MemoryBroadcast:
     """Broadcast within one process."""
@@ -30,6 +34,10 @@ class MemoryBroadcast:
         """Call each handler of the topic in turn."""
         for handler in tuple(self._handlers.get(topic, {}).values()):
             handler(message)
+
+    def has_subscribers(self, topic: str) -> bool:
+        """Whether a handler of the topic is there."""
+        return topic in self._handlers
 
     def subscribe(self, topic: str, handler: Handler) -> Callable[[], None]:
         """Add a handler; the returned function removes it (twice is harmless)."""

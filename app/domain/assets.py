@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from app.domain.enums import Category
-
 LONGEST_SYMBOL = 40
 NEAR_COUNT = 5
 _SEPARATORS = str.maketrans("", "", "-/_:. ")
@@ -35,16 +33,6 @@ class Listed(Protocol):
         """Other names of the whole pair."""
         ...
 
-    @property
-    def category(self) -> Category:
-        """Its asset class."""
-        ...
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the venue lists it now."""
-        ...
-
 
 def normalise(text: str) -> str:
     """The form in which symbols are compared: upper case, without separators."""
@@ -55,23 +43,22 @@ class SymbolTable[P: Listed]:
     """The pairs of one venue by every name they have.
 
     A name that two pairs share belongs to the one whose own symbol it is, else whose base + quote, else whose alias
-    it is; a base is never a name of its own where several active pairs trade it.
+    it is, active ones first; a base is never a name of its own where several active pairs trade it.
     """
 
-    def __init__(self, pairs: Iterable[P]) -> None:
-        listed = sorted(pairs, key=lambda pair: (not pair.is_active, pair.symbol))
-        self._pairs: dict[str, P] = {}
+    def __init__(self, active: Iterable[P], inactive: Iterable[P] = ()) -> None:
+        listed = sorted(active, key=lambda pair: pair.symbol)
+        self._names = [pair.symbol for pair in listed]
         self._by_base: dict[str, list[P]] = defaultdict(list)
         for pair in listed:
-            self._pairs.setdefault(normalise(pair.symbol), pair)
-        for pair in listed:
-            self._pairs.setdefault(normalise(pair.base + pair.quote), pair)
-        for pair in listed:
-            for alias in pair.aliases:
-                self._pairs.setdefault(normalise(alias), pair)
-            if pair.is_active:
-                self._by_base[normalise(pair.base)].append(pair)
-        self._names = sorted({pair.symbol for pair in listed if pair.is_active})
+            self._by_base[normalise(pair.base)].append(pair)
+        listed += inactive
+        self._pairs = {
+            normalise(name): pair
+            for names_of in (_aliases, _base_and_quote, _symbol)
+            for pair in reversed(listed)
+            for name in names_of(pair)
+        }
 
     def find(self, text: str) -> list[P]:
         """The pair of that name, or else every active pair with that base; empty when nothing has the name."""
@@ -87,3 +74,15 @@ class SymbolTable[P: Listed]:
 def near_names(text: str, names: Sequence[str]) -> list[str]:
     """Up to five of the names that look like the text, best first."""
     return difflib.get_close_matches(normalise(text), names, n=NEAR_COUNT, cutoff=0.5)
+
+
+def _aliases(pair: Listed) -> Sequence[str]:
+    return pair.aliases
+
+
+def _base_and_quote(pair: Listed) -> Sequence[str]:
+    return [pair.base + pair.quote]
+
+
+def _symbol(pair: Listed) -> Sequence[str]:
+    return [pair.symbol]

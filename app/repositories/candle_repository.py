@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by, array_agg
+from sqlalchemy import Numeric, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.candles import Bar, CandleInterval
@@ -14,6 +14,7 @@ from app.repositories.base import Repository
 
 # Any midnight will do: every interval divides a day.
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+_PRICES = ARRAY(Numeric(38, 18))
 
 
 class CandleRepository(Repository[Candle]):
@@ -51,10 +52,10 @@ class CandleRepository(Repository[Candle]):
         opened_at = func.date_bin(interval.length, Candle.opened_at, _ORIGIN)
         query = select(
             opened_at,
-            array_agg(aggregate_order_by(Candle.open, Candle.opened_at))[1],
+            func.array_agg(aggregate_order_by(Candle.open, Candle.opened_at), type_=_PRICES)[1],
             func.max(Candle.high),
             func.min(Candle.low),
-            array_agg(aggregate_order_by(Candle.close, Candle.opened_at.desc()))[1],
+            func.array_agg(aggregate_order_by(Candle.close, Candle.opened_at.desc()), type_=_PRICES)[1],
             func.sum(Candle.ticks),
             func.max(Candle.last_sequence),
         ).where(Candle.pair_id == pair_id, Candle.opened_at >= start, Candle.opened_at < end)
