@@ -1,26 +1,32 @@
-"""Waiting for conditions, never for durations: the only place where tests may sleep."""
+"""Waiting for conditions: the only place where tests let time pass."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-PATIENCE_SECONDS = 20.0
-POLL_SECONDS = 0.01
+DEADLINE_SECONDS = 20.0
+PAUSE_SECONDS = 0.01
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Return as soon as the condition holds; fail naming `what` when it does not in time."""
+async def until[T](question: Callable[[], T | Awaitable[T]], *, seconds: float = DEADLINE_SECONDS) -> T:
+    """Ask again and again until the answer is true, and return it; AssertionError when it never is."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        answer = question()
+        value: T = await answer if isinstance(answer, Awaitable) else answer
+        if value:
+            return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:g} s still waiting for: {what}")
-        time.sleep(POLL_SECONDS)
+            raise AssertionError(f"{question!r} never became true in {seconds} s; its last answer was {value!r}")
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def eventually(condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
-    """The same without blocking the event loop."""
+def until_sync[T](question: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
+    """Like `until`, where no event loop runs."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        if value := question():
+            return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:g} s still waiting for: {what}")
-        await asyncio.sleep(POLL_SECONDS)
+            raise AssertionError(f"{question!r} never became true in {seconds} s; its last answer was {value!r}")
+        time.sleep(PAUSE_SECONDS)
