@@ -1,12 +1,14 @@
 """What a user may ask for when opening a trade or attaching an exit, and which fields each order type needs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 
 from app.domain.enums import OrderType, TriggerBy
 from app.domain.errors import InvalidRequest
+from app.domain.money import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,16 @@ def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
     return exits
 
 
+def fingerprint(terms: OpenTerms) -> str:
+    """A digest of everything a request asks for: two requests are the same when it is equal."""
+    parts = [f"{field.name}={_canonical(getattr(terms, field.name))}" for field in fields(terms)]
+    return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _canonical(value: object) -> str:
+    return plain(value) if isinstance(value, Decimal) else str(value)
+
+
 def single_exit(order_type: OrderType, levels: ExitLevels) -> ExitTerms:
     """The one exit of a type that the fields describe; raises when others are mixed in."""
     if order_type not in _EXIT_FIELDS:
@@ -151,12 +163,12 @@ def _check_own_fields(order_type: OrderType, exits: list[ExitTerms]) -> None:
         raise _missing(order_type, names)
 
 
-def _missing(order_type: OrderType, fields: Iterable[str]) -> InvalidRequest:
-    names = list(fields)
+def _missing(order_type: OrderType, missing: Iterable[str]) -> InvalidRequest:
+    names = list(missing)
     joined = " or ".join(names) if order_type is OrderType.TRAILING_STOP else " and ".join(names)
     return InvalidRequest(f"{order_type} needs {joined}.", code="MISSING_FIELD", fields=names)
 
 
-def _conflict(fields: Iterable[str], why: str) -> InvalidRequest:
-    names = list(fields)
+def _conflict(clashing: Iterable[str], why: str) -> InvalidRequest:
+    names = list(clashing)
     return InvalidRequest(f"{' and '.join(names)}: {why}.", code="CONFLICTING_FIELDS", fields=names)

@@ -101,6 +101,7 @@ class Order(Base, Timestamped):
     trade_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("trades.id"), index=True)
     pair_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("pairs.id"))
     client_order_id: Mapped[str | None] = mapped_column(String(64))
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
     provider: Mapped[str] = mapped_column(String(16))
     asset: Mapped[str] = mapped_column(String(16))
     role: Mapped[OrderRole] = mapped_column(StoredEnum(OrderRole))

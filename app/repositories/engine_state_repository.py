@@ -84,53 +84,72 @@ class EngineStateRepository:
         return (await self.session.scalars(query.order_by(WatermarkRow.pair_id, WatermarkRow.from_sequence))).all()
 
     async def save(self, states: Sequence[EngineState], token: int) -> int:
-        """Write the states of several pairs under a fencing token; how many an newer holder's token refused."""
-        refused = 0
-        for state in sorted(states, key=lambda state: state.tick.pair_id):
-            if await self._save_checkpoint(state.tick, token):
-                await self._save_watermarks(state)
-            else:
-                refused += 1
-        return refused
+        """Write the states of several pairs under a fencing token; how many a newer holder's token refused."""
+        ordered = sorted(states, key=lambda state: state.tick.pair_id)
+        written = await self._save_checkpoints([state.tick for state in ordered], token)
+        accepted = [state for state in ordered if state.tick.pair_id in written]
+        await self._delete_watermarks(accepted)
+        await self._upsert_watermarks(accepted)
+        return len(ordered) - len(accepted)
 
-    async def _save_checkpoint(self, tick: Tick, token: int) -> bool:
-        row = upsert(PriceCheckpoint).values(
-            pair_id=tick.pair_id, sequence=tick.sequence, token=token, bid=tick.bid, ask=tick.ask, tick_at=tick.at
+    async def _save_checkpoints(self, ticks: Sequence[Tick], token: int) -> set[int]:
+        insert = upsert(PriceCheckpoint).values(
+            [
+                {
+                    "pair_id": tick.pair_id,
+                    "sequence": tick.sequence,
+                    "token": token,
+                    "bid": tick.bid,
+                    "ask": tick.ask,
+                    "tick_at": tick.at,
+                }
+                for tick in ticks
+            ]
         )
-        written = await self.session.scalar(
-            row.on_conflict_do_update(
+        written = await self.session.scalars(
+            insert.on_conflict_do_update(
                 index_elements=[PriceCheckpoint.pair_id],
-                set_={name: row.excluded[name] for name in ("sequence", "token", "bid", "ask", "tick_at")},
+                set_={name: insert.excluded[name] for name in ("sequence", "token", "bid", "ask", "tick_at")},
                 where=PriceCheckpoint.token <= token,
             ).returning(PriceCheckpoint.pair_id)
         )
-        return written is not None
+        return set(written)
 
-    async def _save_watermarks(self, state: EngineState) -> None:
-        if state.deletes:
+    async def _delete_watermarks(self, states: Sequence[EngineState]) -> None:
+        gone = [
+            (state.tick.pair_id, key.trigger_by, key.price_protect, key.side, key.from_sequence)
+            for state in states
+            for key in state.deletes
+        ]
+        if gone:
             key = tuple_(
-                WatermarkRow.trigger_by, WatermarkRow.price_protect, WatermarkRow.side, WatermarkRow.from_sequence
+                WatermarkRow.pair_id,
+                WatermarkRow.trigger_by,
+                WatermarkRow.price_protect,
+                WatermarkRow.side,
+                WatermarkRow.from_sequence,
             )
-            gone = [(key.trigger_by, key.price_protect, key.side, key.from_sequence) for key in state.deletes]
-            await self.session.execute(
-                delete(WatermarkRow).where(WatermarkRow.pair_id == state.tick.pair_id, key.in_(gone))
-            )
-        if state.upserts:
-            rows = [
-                {
-                    "pair_id": state.tick.pair_id,
-                    "trigger_by": key.trigger_by,
-                    "price_protect": key.price_protect,
-                    "side": key.side,
-                    "from_sequence": key.from_sequence,
-                    "extreme": extreme,
-                }
-                for key, extreme in state.upserts.items()
-            ]
-            insert = upsert(WatermarkRow).values(rows)
+            await self.session.execute(delete(WatermarkRow).where(key.in_(gone)))
+
+    async def _upsert_watermarks(self, states: Sequence[EngineState]) -> None:
+        rows = [
+            {
+                "pair_id": state.tick.pair_id,
+                "trigger_by": key.trigger_by,
+                "price_protect": key.price_protect,
+                "side": key.side,
+                "from_sequence": key.from_sequence,
+                "extreme": extreme,
+            }
+            for state in states
+            for key, extreme in state.upserts.items()
+        ]
+        if rows:
+            insert = upsert(WatermarkRow)
             await self.session.execute(
                 insert.on_conflict_do_update(
                     index_elements=["pair_id", "trigger_by", "price_protect", "side", "from_sequence"],
                     set_={"extreme": insert.excluded.extreme},
-                )
+                ),
+                rows,
             )

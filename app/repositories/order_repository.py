@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from app.domain.enums import OrderRole, OrderStatus, TradeStatus
 from app.domain.errors import Conflict
@@ -26,17 +27,14 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         """The order that its user calls `client_order_id`."""
         return await self.session.scalar(_owned(user_id).where(Order.client_order_id == client_order_id))
 
-    async def add_new(self, order: Order) -> Order:
-        """Insert an order; ALREADY_EXISTS when its user has used the client_order_id before."""
-        if order.client_order_id is not None:
-            earlier = await self.by_client_order_id(order.user_id, order.client_order_id)
-            if earlier is not None:
-                raise Conflict(
-                    f"client_order_id {order.client_order_id} is order {earlier.id}.",
-                    code="ALREADY_EXISTS",
-                    order_id=earlier.id,
-                )
-        return await self.add(order)
+    async def add_named(self, order: Order) -> Order:
+        """Insert an order that may have a client_order_id; ALREADY_EXISTS when it was taken just now."""
+        try:
+            return await self.add(order)
+        except IntegrityError as error:
+            raise Conflict(
+                f"client_order_id {order.client_order_id} was used a moment ago.", code="ALREADY_EXISTS"
+            ) from error
 
     async def of_user(
         self,
@@ -92,9 +90,18 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         )
         return await self.all_of(query.order_by(Order.latched_sequence, Order.id))
 
+    async def any_latched(self, pair_ids: Sequence[int]) -> bool:
+        """Whether any exit on the pairs is latched, claimable now or later."""
+        query = _watched().where(Order.pair_id.in_(pair_ids), Order.latched_sequence.is_not(None))
+        return await self.session.scalar(query.limit(1)) is not None
+
     async def rows(self, ids: Sequence[int]) -> Sequence[Order]:
         """Orders by id, in id order."""
         return await self.all_of(select(Order).where(Order.id.in_(ids)).order_by(Order.id))
+
+    async def flag_for_review(self, order_id: int) -> None:
+        """Note that a person has to look at an order; its status stays what is known."""
+        await self.session.execute(update(Order).where(Order.id == order_id).values(needs_review=True))
 
     async def expired_entries(self, now: datetime, limit: int) -> Sequence[Order]:
         """Resting entries whose expires_at has passed."""

@@ -29,3 +29,8 @@ class VenueAccountRepository(Repository[VenueAccount]):
         if made is None:
             raise LookupError(f"venue account of user {user_id} at {venue} vanished")
         return made
+
+    async def ensure_locked(self, user_id: int, venue: str) -> VenueAccount:
+        """A user's account at a venue, made when there is none, locked: its user's requests run one by one."""
+        account = await self.ensure(user_id, venue)
+        return await self.get_for_update(account.id) or account

@@ -1,7 +1,7 @@
 """Opens and closes trades: the request is checked, written with its intent, carried out, and answered."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -15,10 +15,10 @@ from app.domain.intents import OpenPayload, close_payload
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.money import ZERO
 from app.domain.order_rules import check_open, check_times, close_size, entry_side, exit_side, side_of
-from app.domain.order_terms import ExitTerms, OpenTerms
+from app.domain.order_terms import ExitTerms, OpenTerms, fingerprint
 from app.domain.positions import fee_of, liquidation_price, size_of
 from app.domain.prices import Quote
-from app.models.market import Pair
+from app.models.market import Pair, VenueAccount
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import settled_topic
@@ -100,7 +100,11 @@ class TradingService:
         """
         pair, exits = await self._check(trader, terms)
         async with self._uow() as work:
-            order, trade, intent = await self._write_open(work, trader, terms, pair, exits)
+            account = await work.venue_accounts.ensure_locked(trader.user_id, pair.venue)
+            earlier = await self._earlier(work, trader, terms)
+            if earlier is not None:
+                return await self.placed(trader.user_id, earlier.id)
+            order, intent = await self._write_open(work, account, terms, pair, exits)
             if key is not None:
                 await work.idempotency.bind(trader.user_id, key.key, order.id)
         await self._send_and_wait(order.id, intent.id)
@@ -183,24 +187,35 @@ class TradingService:
                 code="CONFLICTING_FIELDS",
                 fields=["asset", "asset_type"],
             )
-        if terms.order_type is OrderType.LIMIT:
-            quote = self._market.quote(pair)
-        else:
-            quote = self._market.tradable_quote(pair)
+        is_resting = terms.order_type is OrderType.LIMIT
+        quote = self._market.quote(pair) if is_resting else self._market.tradable_quote(pair)
         exits = check_open(terms, pair, _entry_price(terms, quote), quote.tick.mark)
         return pair, exits
 
+    @staticmethod
+    async def _earlier(work: UnitOfWork, trader: Trader, terms: OpenTerms) -> Order | None:
+        """The order that the same request made before under its client_order_id; raises for another request."""
+        if terms.client_order_id is None:
+            return None
+        earlier = await work.orders.by_client_order_id(trader.user_id, terms.client_order_id)
+        if earlier is not None and earlier.fingerprint != fingerprint(terms):
+            raise Conflict(
+                f"client_order_id {terms.client_order_id} is order {earlier.id}, which asked for something else.",
+                code="ALREADY_EXISTS",
+                order_id=earlier.id,
+            )
+        return earlier
+
     async def _write_open(
-        self, work: UnitOfWork, trader: Trader, terms: OpenTerms, pair: Pair, exits: Sequence[ExitTerms]
-    ) -> tuple[Order, Trade, Intent]:
-        account = await work.venue_accounts.ensure(trader.user_id, pair.venue)
+        self, work: UnitOfWork, account: VenueAccount, terms: OpenTerms, pair: Pair, exits: Sequence[ExitTerms]
+    ) -> tuple[Order, Intent]:
         trade_index = await work.trades.next_index(account.id, pair.id)
         side = side_of(is_long=terms.is_long)
         entry = terms.price if terms.order_type is OrderType.LIMIT else self._market.quote(pair).tick.mark
         quantity = size_of(terms.collateral, terms.leverage, entry or ZERO, pair.size_step)
         trade = await work.trades.add(
             Trade(
-                user_id=trader.user_id,
+                user_id=account.user_id,
                 venue_account_id=account.id,
                 provider=pair.venue,
                 asset=pair.base,
@@ -216,10 +231,11 @@ class TradingService:
             )
         )
         order = Order(
-            user_id=trader.user_id,
+            user_id=account.user_id,
             trade_id=trade.id,
             pair_id=pair.id,
             client_order_id=terms.client_order_id,
+            fingerprint=fingerprint(terms),
             provider=pair.venue,
             asset=pair.base,
             role=OrderRole.ENTRY,
@@ -232,7 +248,7 @@ class TradingService:
             expires_at=terms.expires_at,
             valid_until=terms.valid_until,
         )
-        await work.orders.add_new(order)
+        await work.orders.add_named(order)
         rows = [exit_row(exit_terms, trade, quantity, OrderStatus.WAITING) for exit_terms in exits]
         for row in rows:
             await work.orders.add(row)
@@ -247,7 +263,7 @@ class TradingService:
         )
         intent = await work.intents.add(self._intent(order, trade, IntentKind.OPEN, payload.to_json()))
         work.emit(*(order_event(EventType.ORDER_CREATED, row) for row in (order, *rows)))
-        return order, trade, intent
+        return order, intent
 
     async def _write_close(
         self, work: UnitOfWork, trade: Trade, pair: Pair, fraction: Decimal
@@ -316,7 +332,7 @@ class TradingService:
         intent = await work.intents.add(self._intent(entry, trade, IntentKind.CANCEL, payload))
         return entry, intent.id
 
-    def _intent(self, order: Order, trade: Trade, kind: IntentKind, payload: dict[str, object]) -> Intent:
+    def _intent(self, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:
         return Intent(
             order_id=order.id,
             trade_id=trade.id,
@@ -325,7 +341,7 @@ class TradingService:
             provider=trade.provider,
             venue_account_id=trade.venue_account_id,
             pair_id=trade.pair_id,
-            payload=payload,
+            payload=dict(payload),
             status=IntentStatus.NEW,
             next_run_at=self._clock.now() + SEND_GRACE,
         )

@@ -1,0 +1,146 @@
+"""Claims crossed exits: order pending -> triggered, trade open -> closing, intent written, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from app.core.clock import Clock
+from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
+from app.domain.events import EventType, order_event, trade_event
+from app.domain.intents import close_payload
+from app.domain.triggers import Crossing
+from app.models.trading import Intent, Order, Trade
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+
+SEND_GRACE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """An exit that a tick fired: the crossing, and when and where its tick came from."""
+
+    crossing: Crossing
+    at: datetime
+    source: str
+
+
+class ClaimOutcome(StrEnum):
+    """What became of a claim."""
+
+    WON = "won"
+    LATCHED = "latched"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The outcome of one claim, and the intent to send when it was won."""
+
+    order_id: int
+    outcome: ClaimOutcome
+    intent_id: int | None = None
+
+
+class ClaimService:
+    """Decides, under the rows' locks, who closes: at most one closing effect is in flight per trade."""
+
+    def __init__(self, uow: UnitOfWorkFactory, clock: Clock) -> None:
+        self._uow = uow
+        self._clock = clock
+
+    async def claim(self, crossed: Sequence[Crossed]) -> list[Claim]:
+        """Claim a batch in the order given; the first exit of a trade wins, a later one is latched on its row."""
+        async with self._uow() as work:
+            rows = await work.orders.rows([item.crossing.order_id for item in crossed])
+            trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id is not None}))
+            orders = await work.orders.locked([row.id for row in rows])
+            won: dict[int, Intent] = {}
+            claims = []
+            for item in crossed:
+                order = orders.get(item.crossing.order_id)
+                if order is None or not _is_current(order, item.crossing):
+                    claims.append(Claim(item.crossing.order_id, ClaimOutcome.GONE))
+                    continue
+                trade = trades[order.trade_id or 0]
+                outcome = self._decide(work, order, trade, item)
+                if outcome is ClaimOutcome.WON:
+                    won[order.id] = self._intent(order, trade)
+                claims.append(Claim(order.id, outcome))
+            work.intents.session.add_all(won.values())
+            await work.intents.session.flush()
+        return [
+            Claim(claim.order_id, claim.outcome, won[claim.order_id].id) if claim.order_id in won else claim
+            for claim in claims
+        ]
+
+    def _decide(self, work: UnitOfWork, order: Order, trade: Trade, item: Crossed) -> ClaimOutcome:
+        if trade.status is TradeStatus.OPEN:
+            work.orders.move_locked(order, OrderStatus.TRIGGERED, latched_sequence=None, **_facts(item))
+            work.trades.move_locked(trade, TradeStatus.CLOSING)
+            leg = item.crossing.leg
+            work.emit(
+                order_event(EventType.ORDER_TRIGGERED, order, leg),
+                trade_event(EventType.TRADE_UPDATED, trade, "closing"),
+            )
+            return ClaimOutcome.WON
+        if trade.status is TradeStatus.CLOSING:
+            for name, value in _facts(item).items():
+                setattr(order, name, value)
+            order.latched_sequence = item.crossing.sequence
+            return ClaimOutcome.LATCHED
+        return ClaimOutcome.GONE
+
+    def _intent(self, order: Order, trade: Trade) -> Intent:
+        if trade.venue_trade_index is None:
+            raise LookupError(f"trade {trade.id} is open without a venue index")
+        return Intent(
+            order_id=order.id,
+            trade_id=trade.id,
+            attempt=order.attempt,
+            kind=IntentKind.CLOSE,
+            provider=trade.provider,
+            venue_account_id=trade.venue_account_id,
+            pair_id=trade.pair_id,
+            payload=close_payload(trade.venue_trade_index, trade.side, trade.size),
+            status=IntentStatus.NEW,
+            next_run_at=self._clock.now() + SEND_GRACE,
+        )
+
+
+def _is_current(order: Order, crossing: Crossing) -> bool:
+    return order.status is OrderStatus.PENDING and order.version == crossing.version
+
+
+def _facts(item: Crossed) -> dict[str, object]:
+    crossing = item.crossing
+    facts: dict[str, object] = {
+        "triggered_leg": crossing.leg,
+        "trigger_price": crossing.price,
+        "trigger_source": item.source,
+        "trigger_sequence": crossing.sequence,
+        "triggered_at": item.at,
+        "watermark": crossing.watermark,
+    }
+    return facts | ({"stop_price": crossing.stop_price} if crossing.stop_price is not None else {})
+
+
+def latched_crossing(order: Order) -> Crossed | None:
+    """The crossing that an order's row keeps, where it is latched."""
+    if (
+        order.latched_sequence is None
+        or order.trigger_price is None
+        or order.triggered_leg is None
+        or order.triggered_at is None
+    ):
+        return None
+    crossing = Crossing(
+        order_id=order.id,
+        version=order.version,
+        sequence=order.latched_sequence,
+        price=order.trigger_price,
+        leg=order.triggered_leg,
+        stop_price=order.stop_price,
+        watermark=order.watermark,
+    )
+    return Crossed(crossing, order.triggered_at, order.trigger_source or "")

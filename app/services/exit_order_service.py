@@ -1,0 +1,136 @@
+"""Attaches, amends and cancels orders on trades that exist."""
+
+from decimal import Decimal
+
+from app.domain.enums import OrderRole, OrderStatus, PositionSide, TradeStatus, TriggerBy
+from app.domain.errors import Conflict, NotFound
+from app.domain.events import EventType, order_event, position_event
+from app.domain.lifecycle import OPEN_TRADE
+from app.domain.order_rules import check_exit
+from app.domain.order_terms import ExitLevels, ExitTerms, amended
+from app.domain.prices import Quote
+from app.models.trading import Order, Position, Trade
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booking_service import hint_exits
+from app.services.execution_service import ExecutionService
+from app.services.market_view import MarketView
+from app.services.trading_service import TradingService, exit_row
+
+_UNFILLED = (TradeStatus.PENDING, TradeStatus.SUBMITTED)
+
+
+class ExitOrderService:
+    """Exits on existing trades; every one is armed at the tick its request saw."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, market: MarketView, trading: TradingService, execution: ExecutionService
+    ) -> None:
+        self._uow = uow
+        self._market = market
+        self._trading = trading
+        self._execution = execution
+
+    async def attach(
+        self, user_id: int, pair_id: int, trade_index: int, exit_terms: ExitTerms, client_order_id: str | None
+    ) -> Order:
+        """Attach an exit to a trade; it waits when the entry has not filled yet."""
+        pair = self._market.pair(pair_id)
+        async with self._uow() as work:
+            trade = await work.trades.at(user_id, pair_id, trade_index, lock=True)
+            if trade is None or (trade.status not in OPEN_TRADE and trade.status not in _UNFILLED):
+                raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            quote = self._market.quote(pair)
+            position = await work.positions.of_trade(trade.id)
+            entry = await work.orders.entry_of(trade.id)
+            reference = quote.tick.mark if position else ((entry and entry.price) or quote.tick.mark)
+            liquidation = position.liquidation_price if position else None
+            check_exit(exit_terms, trade.side, pair, reference, liquidation)
+            is_filled = trade.status in OPEN_TRADE
+            order = exit_row(
+                exit_terms,
+                trade,
+                trade.size if is_filled or entry is None else entry.quantity,
+                OrderStatus.PENDING if is_filled else OrderStatus.WAITING,
+            )
+            order.client_order_id = client_order_id
+            if is_filled:
+                _arm(order, quote, trade.side)
+            await work.orders.add_named(order)
+            work.emit(order_event(EventType.ORDER_CREATED, order, "attached"))
+            self._tell(work, order, position)
+        return order
+
+    async def amend(self, user_id: int, order_id: int, changes: ExitLevels) -> Order:
+        """Change the levels of an exit that has not fired; it is armed anew at this moment's tick."""
+        async with self._uow() as work:
+            order, trade = await self._locked(work, user_id, order_id)
+            if order.role is not OrderRole.EXIT:
+                raise Conflict("Only exits can be amended; cancel the entry and place another.", order_id=order.id)
+            if order.status not in (OrderStatus.PENDING, OrderStatus.WAITING) or order.latched_sequence is not None:
+                raise Conflict(f"The order is {order.status} and can no longer be amended.", order_id=order.id)
+            pair = self._market.pair(order.pair_id)
+            quote = self._market.quote(pair)
+            exit_terms = amended(terms_of(order), changes)
+            position = await work.positions.of_trade(trade.id)
+            liquidation = position.liquidation_price if position else None
+            check_exit(exit_terms, trade.side, pair, quote.tick.mark, liquidation)
+            for name in ExitLevels.__dataclass_fields__:
+                setattr(order, name, getattr(exit_terms, name))
+            order.version += 1
+            if order.status is OrderStatus.PENDING:
+                _arm(order, quote, trade.side)
+            work.emit(order_event(EventType.ORDER_UPDATED, order, "amended"))
+            self._tell(work, order, position)
+        return order
+
+    async def cancel(self, user_id: int, order_id: int) -> Order:
+        """Cancel an exit that has not fired, or a resting entry."""
+        intent_id: int | None = None
+        async with self._uow() as work:
+            order, trade = await self._locked(work, user_id, order_id)
+            if order.role is OrderRole.ENTRY and trade.status in _UNFILLED:
+                order, intent_id = await self._trading.write_cancel(work, trade, "user")
+            elif order.role is OrderRole.EXIT and order.status in (OrderStatus.PENDING, OrderStatus.WAITING):
+                work.orders.move_locked(order, OrderStatus.CANCELLED, reason="user", version=order.version + 1)
+                work.emit(order_event(EventType.ORDER_CANCELLED, order, "user"))
+                self._tell(work, order, await work.positions.of_trade(trade.id))
+            else:
+                raise Conflict(f"The order is {order.status} and can no longer be cancelled.", order_id=order.id)
+        if intent_id is None:
+            return order
+        await self._execution.send([intent_id])
+        return (await self._trading.placed(user_id, order_id)).order
+
+    @staticmethod
+    async def _locked(work: UnitOfWork, user_id: int, order_id: int) -> tuple[Order, Trade]:
+        found = await work.orders.owned(user_id, order_id)
+        if found is None or found.trade_id is None:
+            raise NotFound(order_id=order_id)
+        trade = (await work.trades.locked([found.trade_id]))[found.trade_id]
+        order = (await work.orders.locked([order_id]))[order_id]
+        return order, trade
+
+    @staticmethod
+    def _tell(work: UnitOfWork, order: Order, position: Position | None) -> None:
+        if position is not None and position.is_open:
+            work.emit(position_event(position, "exits"))
+        hint_exits(work, [order])
+
+
+def terms_of(order: Order) -> ExitTerms:
+    """The terms an exit's row holds."""
+    levels = {name: getattr(order, name) for name in ExitLevels.__dataclass_fields__}
+    return ExitTerms(order_type=order.order_type, trigger_by=order.trigger_by, **levels)
+
+
+def _arm(order: Order, quote: Quote, side: PositionSide) -> None:
+    """Watch from this tick on: its price starts the watermark and cannot fire."""
+    order.armed_sequence = quote.tick.sequence
+    order.armed_price = _watched_price(order.trigger_by, quote, side)
+
+
+def _watched_price(trigger_by: TriggerBy, quote: Quote, side: PositionSide) -> Decimal:
+    price = quote.tick.price_by(trigger_by, side)
+    if price is None:
+        raise Conflict(f"This market tells no {trigger_by} price.", trigger_by=trigger_by)
+    return price

@@ -1,0 +1,55 @@
+"""Holds a lease row: one engine at a time watches a venue's pairs, and its fencing token guards what it writes."""
+
+import asyncio
+from datetime import timedelta
+
+from loguru import logger
+
+from app.repositories.unit_of_work import UnitOfWorkFactory
+
+LIFE = timedelta(seconds=3)
+RENEW_SECONDS = 1.0
+POLL_SECONDS = 0.5
+
+
+class LeaseLost(Exception):
+    """Another holder has taken the lease."""
+
+
+class LeaseKeeper:
+    """Takes, renews and releases one lease.
+
+    `predecessor_is_dead` is given where a lock proves that no other holder lives, so that its lease is taken at once.
+    """
+
+    def __init__(self, uow: UnitOfWorkFactory, name: str, holder: str, *, predecessor_is_dead: bool) -> None:
+        self._uow = uow
+        self._name = name
+        self._holder = holder
+        self._predecessor_is_dead = predecessor_is_dead
+
+    async def take(self) -> int:
+        """Wait until the lease is ours; its token."""
+        while True:
+            async with self._uow() as work:
+                token = await work.engine_state.take_lease(
+                    self._name, self._holder, LIFE, predecessor_is_dead=self._predecessor_is_dead
+                )
+            if token is not None:
+                self._predecessor_is_dead = False
+                logger.info("Watching {lease} with token {token}", lease=self._name, token=token)
+                return token
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def hold(self, token: int) -> None:
+        """Renew until cancelled, then let go; raises LeaseLost when another holder has taken over."""
+        try:
+            while True:
+                await asyncio.sleep(RENEW_SECONDS)
+                async with self._uow() as work:
+                    if not await work.engine_state.renew_lease(self._name, token, LIFE):
+                        raise LeaseLost(self._name)
+        except asyncio.CancelledError:
+            async with self._uow() as work:
+                await work.engine_state.release_lease(self._name, token)
+            raise

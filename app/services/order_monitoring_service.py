@@ -1,0 +1,250 @@
+"""The order engine: judges every tick, claims what it fires, sends the closes, keeps the checkpoint."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import groupby
+
+from loguru import logger
+
+from app.core.broadcast import Broadcast
+from app.core.database import is_unavailable
+from app.core.json import decode
+from app.domain.enums import OrderStatus
+from app.domain.prices import Tick
+from app.models.trading import Order
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.booking_service import EXITS_TOPIC, BookingService
+from app.services.claim_service import Claim, ClaimOutcome, ClaimService, Crossed, latched_crossing
+from app.services.execution_service import ExecutionService
+from app.services.lease_keeper import LeaseKeeper
+from app.services.pair_watch import PairWatch, Unsettled
+from app.services.providers.base import Match, MatchingVenue, QuoteBoard
+
+CHECKPOINT_SECONDS = 0.1
+RETRY_SECONDS = 0.2
+SWEEP_SECONDS = 5.0
+SWEEP_WITHIN = timedelta(seconds=30)
+BATCH = 100
+# So much may wait for the database before the feed is held back.
+BACKLOG = 2000
+
+
+class OrderMonitoringService:
+    """One engine over the pairs of one venue. `on_tick` is synchronous; everything else happens behind it."""
+
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        board: QuoteBoard,
+        matching: MatchingVenue,
+        claims: ClaimService,
+        execution: ExecutionService,
+        booking: BookingService,
+        broadcast: Broadcast,
+        lease: LeaseKeeper,
+    ) -> None:
+        self._uow = uow
+        self._board = board
+        self._matching = matching
+        self._claims = claims
+        self._execution = execution
+        self._booking = booking
+        self._lease = lease
+        self._watches: dict[int, PairWatch] = {}
+        self._queue: deque[Unsettled] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._changed: set[int] = set()
+        self._reload = asyncio.Event()
+        self._in_flight: dict[int, int] = {}
+        self._has_latched = True
+        self._sends: set[asyncio.Task[None]] = set()
+        self.is_watching = False
+        matching.on_late_match(self._queue_matches)
+        broadcast.subscribe(EXITS_TOPIC, self._on_exits_changed)
+
+    def on_tick(self, tick: Tick) -> None:
+        """Show a tick to the matching venue, then to the trigger books; queue what it did."""
+        watch = self._watches.get(tick.pair_id)
+        if watch is None:
+            return
+        self._queue_matches(self._matching.on_tick(tick))
+        self._queue_crossed(watch, watch.on_tick(tick, self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()))
+
+    async def keep_up(self) -> None:
+        """Return once the engine watches and its backlog is short: the feed waits here between ticks."""
+        await self._room.wait()
+
+    async def run(self, pair_ids: Sequence[int]) -> None:
+        """Watch the pairs while the lease is held; from the checkpoint on after every loss."""
+        token = await self._lease.take()
+        try:
+            await self._load(pair_ids)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._lease.hold(token))
+                group.create_task(self._drain())
+                group.create_task(self._follow_exits(pair_ids))
+                group.create_task(self._retry_latched(pair_ids))
+                group.create_task(self._keep_checkpoints(token))
+        finally:
+            self.is_watching = False
+            self._room.clear()
+            self._watches.clear()
+
+    async def _load(self, pair_ids: Sequence[int]) -> None:
+        """Start every pair at its checkpoint with its orders, and judge the ticks that came since."""
+        self._queue.clear()
+        self._in_flight.clear()
+        async with self._uow() as work:
+            checkpoints = await work.engine_state.checkpoints(pair_ids)
+            rows = await work.engine_state.watermarks(pair_ids)
+            orders = await work.orders.watched(pair_ids)
+        matches = await self._matching.load(pair_ids)
+        for pair_id in pair_ids:
+            checkpoint = checkpoints.get(pair_id)
+            mine = [row for row in rows if row.pair_id == pair_id]
+            self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine)
+        for order in orders:
+            self._apply(order)
+        self._queue_matches(matches)
+        for pair_id in pair_ids:
+            for tick in self._board.kept(pair_id, -1):
+                self.on_tick(tick)
+        self._has_latched = True
+        self.is_watching = True
+        self._room.set()
+        logger.info("Order engine watches {pairs} pairs, {orders} exits", pairs=len(pair_ids), orders=len(orders))
+
+    def _queue_matches(self, matches: Sequence[Match]) -> None:
+        for match in matches:
+            self._push(self._watches[match.pair_id], match.sequence, match)
+
+    def _queue_crossed(self, watch: PairWatch, crossed: Sequence[Crossed]) -> None:
+        for item in crossed:
+            self._in_flight[item.crossing.order_id] = item.crossing.version
+            self._push(watch, item.crossing.sequence, item)
+
+    def _push(self, watch: PairWatch, sequence: int, subject: Crossed | Match) -> None:
+        unsettled = Unsettled(watch, sequence, subject)
+        watch.unsettled.add(unsettled)
+        self._queue.append(unsettled)
+        self._wake.set()
+        if len(self._queue) > BACKLOG:
+            self._room.clear()
+
+    async def _drain(self) -> None:
+        """Commit what ticks did, in the order they did it; nothing leaves the queue before it is committed."""
+        while True:
+            while not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+            batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
+            kind, run = next((kind, list(run)) for kind, run in groupby(batch, key=_is_crossed))
+            try:
+                await (self._claim(run) if kind else self._commit(run))
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                logger.warning("{n} trigger(s) wait for the database", n=len(self._queue))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            for item in run:
+                self._queue.popleft()
+                item.watch.unsettled.discard(item)
+            if len(self._queue) <= BACKLOG:
+                self._room.set()
+
+    async def _commit(self, run: Sequence[Unsettled]) -> None:
+        for fill in await self._matching.commit(
+            [item.subject for item in run if not isinstance(item.subject, Crossed)]
+        ):
+            await self._booking.book_fill(fill)
+
+    async def _claim(self, run: Sequence[Unsettled]) -> None:
+        claims = await self._claims.claim([item.subject for item in run if isinstance(item.subject, Crossed)])
+        for claim in claims:
+            self._in_flight.pop(claim.order_id, None)
+        self._has_latched = self._has_latched or any(claim.outcome is ClaimOutcome.LATCHED for claim in claims)
+        self._send(claims)
+
+    def _send(self, claims: Sequence[Claim]) -> None:
+        """Send the closes of won claims beside the queue, so that a slow venue holds up no further claim."""
+        intent_ids = [claim.intent_id for claim in claims if claim.intent_id is not None]
+        if intent_ids:
+            task = asyncio.create_task(self._execution.send(intent_ids))
+            self._sends.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sends.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # The intents stand in the database; settlement takes them up.
+            logger.opt(exception=task.exception()).error("Sending triggered closes failed")
+
+    def _on_exits_changed(self, message: bytes) -> None:
+        self._changed.update(decode(message))
+        self._reload.set()
+
+    async def _follow_exits(self, pair_ids: Sequence[int]) -> None:
+        """Take up exits that others wrote: at once when told, and by a sweep that misses none."""
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._reload.wait()
+            except TimeoutError:
+                async with self._uow() as work:
+                    rows = await work.orders.changed_exits(pair_ids, SWEEP_WITHIN)
+            else:
+                self._reload.clear()
+                ids, self._changed = sorted(self._changed), set()
+                async with self._uow() as work:
+                    rows = await work.orders.rows(ids)
+            for order in rows:
+                self._apply(order)
+
+    def _apply(self, order: Order) -> None:
+        watch = self._watches.get(order.pair_id)
+        if watch is None:
+            return
+        if order.status is not OrderStatus.PENDING:
+            watch.forget(order.id)
+        elif order.latched_sequence is not None:
+            watch.forget(order.id)
+            self._has_latched = True
+        elif self._in_flight.get(order.id) != order.version:
+            armed = order.armed_sequence or 0
+            self._queue_crossed(watch, watch.watch(order, self._board.kept(order.pair_id, armed - 1)))
+
+    async def _retry_latched(self, pair_ids: Sequence[int]) -> None:
+        """Claim latched exits again, without a new crossing, as soon as their trades are open."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if not self._has_latched:
+                continue
+            async with self._uow() as work:
+                rows = await work.orders.retryable(pair_ids)
+                self._has_latched = bool(rows) or await work.orders.any_latched(pair_ids)
+            for order in rows:
+                crossed = latched_crossing(order)
+                if crossed is not None and self._in_flight.get(order.id) != order.version:
+                    self._queue_crossed(self._watches[order.pair_id], [crossed])
+
+    async def _keep_checkpoints(self, token: int) -> None:
+        """Make the judged state durable, coalesced; a newer holder's token ends this engine."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            states = [
+                (watch, state) for watch in self._watches.values() if (state := watch.savable_state()) is not None
+            ]
+            if not states:
+                continue
+            async with self._uow() as work:
+                await work.engine_state.save([state for _, state in states], token)
+            for watch, state in states:
+                watch.saved(state)
+
+
+def _is_crossed(item: Unsettled) -> bool:
+    return isinstance(item.subject, Crossed)

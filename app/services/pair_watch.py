@@ -1,0 +1,186 @@
+"""What the order engine holds of one pair: its trigger books, and the state that may be made durable."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.domain.enums import OrderSide, PositionSide, TriggerBy
+from app.domain.prices import Tick
+from app.domain.trigger_book import TriggerBook, Watermark
+from app.domain.triggers import Crossing, TriggerOrder
+from app.models.market import WatermarkRow
+from app.models.trading import Order
+from app.repositories.engine_state_repository import EngineState, WatermarkKey
+from app.services.claim_service import Crossed
+from app.services.providers.base import Match
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One price series that exits watch; `side` is told only where the two sides watch different prices."""
+
+    trigger_by: TriggerBy
+    side: PositionSide | None
+    price_protect: bool = False
+
+
+class Unsettled:
+    """Something a tick did that is not yet committed nor latched: it holds back the checkpoint."""
+
+    __slots__ = ("sequence", "subject", "watch")
+
+    def __init__(self, watch: "PairWatch", sequence: int, subject: Crossed | Match) -> None:
+        self.watch = watch
+        self.sequence = sequence
+        self.subject = subject
+
+
+class PairWatch:
+    """The trigger books of one pair, from a checkpoint on.
+
+    Orders that are read before the first tick wait for it, so that those armed shortly before the checkpoint can be
+    played the ticks that the feed gives again.
+    """
+
+    def __init__(self, pair_id: int, sequence: int, rows: Iterable[WatermarkRow]) -> None:
+        self.pair_id = pair_id
+        self.unsettled: set[Unsettled] = set()
+        self._start = sequence
+        self._judged = sequence
+        self._rows = list(rows)
+        self._books: dict[Series, TriggerBook] = {}
+        self._series_of: dict[int, Series] = {}
+        self._unarmed: dict[int, Order] | None = {}
+        self._tick: Tick | None = None
+        self._saved = sequence
+        self._candidate: EngineState | None = None
+
+    @property
+    def is_unarmed(self) -> bool:
+        """Whether its orders still wait for the first tick."""
+        return self._unarmed is not None
+
+    def on_tick(self, tick: Tick, kept: Sequence[Tick]) -> list[Crossed]:
+        """Judge one tick; what it fired. Ticks up to the checkpoint are only taken as given again."""
+        if tick.sequence < self._start:
+            return []
+        late = self._arm(kept) if self._unarmed is not None else []
+        if tick.sequence <= self._judged:
+            return late
+        self._judged = tick.sequence
+        self._tick = tick
+        crossings: list[Crossing] = []
+        for series, book in self._books.items():
+            price = _price(tick, series)
+            if price is not None:
+                crossings += book.on_price(tick.sequence, price)
+        for crossing in crossings:
+            self._series_of.pop(crossing.order_id, None)
+        return late + [Crossed(crossing, tick.at, tick.source) for crossing in crossings]
+
+    def watch(self, order: Order, kept: Sequence[Tick]) -> list[Crossed]:
+        """Watch an exit, or its newer version; what the kept ticks after it was armed already fired."""
+        if self._unarmed is not None:
+            self._unarmed[order.id] = order
+            return []
+        terms = _terms(order)
+        series = _series(order, terms.side)
+        if order.id in self._series_of and self._series_of[order.id] != series:
+            self.forget(order.id)
+        book = self._books.get(series) or self._open_book(series)
+        # Ticks are played only from the armed one on; with an older start the watermark rows know more than they do.
+        is_covered = bool(kept) and kept[0].sequence <= terms.armed_sequence
+        priced = [(tick.sequence, price) for tick in kept if (price := _price(tick, series)) is not None]
+        crossing = book.add(terms, priced if is_covered else ())
+        if crossing is None:
+            self._series_of[order.id] = series
+            return []
+        fired_at = next(tick for tick in kept if tick.sequence == crossing.sequence)
+        return [Crossed(crossing, fired_at.at, fired_at.source)]
+
+    def forget(self, order_id: int) -> None:
+        """Stop watching an exit."""
+        if self._unarmed is not None:
+            self._unarmed.pop(order_id, None)
+        series = self._series_of.pop(order_id, None)
+        if series is not None:
+            self._books[series].cancel(order_id)
+
+    def savable_state(self) -> EngineState | None:
+        """The state to write now: as of a tick that nothing unsettled stands before. None when there is none."""
+        if self._candidate is None:
+            self._candidate = self._take_state()
+        state = self._candidate
+        if state is None or any(item.sequence <= state.tick.sequence for item in self.unsettled):
+            return None
+        return state
+
+    def saved(self, state: EngineState) -> None:
+        """Note that a state is durable."""
+        if self._candidate is state:
+            self._candidate = None
+            self._saved = state.tick.sequence
+
+    def __len__(self) -> int:
+        return len(self._series_of) + len(self._unarmed or ())
+
+    def _arm(self, kept: Sequence[Tick]) -> list[Crossed]:
+        waiting, self._unarmed = self._unarmed or {}, None
+        return [crossed for order in waiting.values() for crossed in self.watch(order, kept)]
+
+    def _open_book(self, series: Series) -> TriggerBook:
+        rows = [
+            Watermark(row.side, row.from_sequence, row.extreme)
+            for row in self._rows
+            if row.trigger_by is series.trigger_by
+            and row.price_protect is series.price_protect
+            and series.side in (None, row.side)
+        ]
+        book = self._books[series] = TriggerBook(self._judged, rows)
+        return book
+
+    def _take_state(self) -> EngineState | None:
+        tick = self._tick
+        if tick is None or tick.sequence == self._saved:
+            return None
+        upserts: dict[WatermarkKey, Decimal] = {}
+        deletes: list[WatermarkKey] = []
+        for series, book in self._books.items():
+            changes = book.take_changes()
+            for row in changes.upserts:
+                upserts[_key(series, row.side, row.from_sequence)] = row.extreme
+            deletes += [_key(series, side, sequence) for side, sequence in changes.deletes]
+        return EngineState(tick, upserts, [key for key in deletes if key not in upserts])
+
+
+def _key(series: Series, side: PositionSide, from_sequence: int) -> WatermarkKey:
+    return WatermarkKey(series.trigger_by, series.price_protect, side, from_sequence)
+
+
+def _price(tick: Tick, series: Series) -> Decimal | None:
+    return tick.price_by(series.trigger_by, series.side or PositionSide.LONG)
+
+
+def _series(order: Order, side: PositionSide) -> Series:
+    return Series(order.trigger_by, side if order.trigger_by is TriggerBy.EXIT else None, order.price_protect)
+
+
+def _terms(order: Order) -> TriggerOrder:
+    """The exit as its book watches it; the position's side is the opposite of the order's."""
+    if order.armed_sequence is None or order.armed_price is None:
+        raise LookupError(f"exit {order.id} is pending but was never armed")
+    return TriggerOrder(
+        order_id=order.id,
+        version=order.version,
+        side=PositionSide.LONG if order.side is OrderSide.SELL else PositionSide.SHORT,
+        armed_sequence=order.armed_sequence,
+        armed_price=order.armed_price,
+        stop_price=None if _trails(order) else order.oco_stop_price or order.stop_price,
+        take_profit_price=order.oco_take_profit_price or order.take_profit_price,
+        trailing_distance=order.trailing_stop_distance,
+        trailing_percentage=order.trailing_stop_percentage,
+    )
+
+
+def _trails(order: Order) -> bool:
+    return order.trailing_stop_distance is not None or order.trailing_stop_percentage is not None

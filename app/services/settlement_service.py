@@ -1,0 +1,144 @@
+"""Looks after effects whose request is gone: sends what was never sent, asks about what was, reconciles."""
+
+from datetime import timedelta
+
+from loguru import logger
+
+from app.core.clock import Clock
+from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
+from app.domain.errors import Conflict, ProviderError, ProviderTimeout, Unavailable
+from app.domain.events import EventType, order_event
+from app.domain.trading import TradeResult, VenueOutcome, VenueRef
+from app.models.trading import Intent, Trade
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.booking_service import BookingService
+from app.services.execution_service import ExecutionService, Pairs, Venues
+from app.services.trading_service import TradingService
+
+BATCH = 100
+ASK_AGAIN = timedelta(seconds=1)
+LOOK_AT_RESTING = timedelta(seconds=30)
+REVIEW_AFTER = timedelta(minutes=15)
+
+
+class SettlementService:
+    """Each method is one pass, safe to run twice and by several processes."""
+
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        execution: ExecutionService,
+        booking: BookingService,
+        trading: TradingService,
+        venues: Venues,
+        pairs: Pairs,
+        clock: Clock,
+    ) -> None:
+        self._uow = uow
+        self._execution = execution
+        self._booking = booking
+        self._trading = trading
+        self._venues = venues
+        self._pairs = pairs
+        self._clock = clock
+
+    async def settle(self) -> int:
+        """Send due new intents and ask about due sent ones; how many were looked at."""
+        async with self._uow() as work:
+            new = await work.intents.due([IntentStatus.NEW], BATCH)
+            open_ended = await work.intents.due([IntentStatus.SENT, IntentStatus.RESTING], BATCH)
+        if new:
+            await self._execution.send([intent.id for intent in new])
+        for intent in open_ended:
+            await self._ask(intent)
+        return len(new) + len(open_ended)
+
+    async def expire(self) -> int:
+        """Ask for the cancel of resting entries whose expires_at has passed; how many."""
+        now = self._clock.now()
+        async with self._uow() as work:
+            expired = await work.orders.expired_entries(now, BATCH)
+        sent = 0
+        for entry in expired:
+            async with self._uow() as work:
+                trade = (await work.trades.locked([entry.trade_id or 0])).get(entry.trade_id or 0)
+                if trade is None or trade.status not in (TradeStatus.PENDING, TradeStatus.SUBMITTED):
+                    continue
+                try:
+                    _, intent_id = await self._trading.write_cancel(work, trade, "expires_at")
+                except Conflict:
+                    # It is being filled or cancelled at this moment; that ends it too.
+                    continue
+            if intent_id is not None:
+                await self._execution.send([intent_id])
+                sent += 1
+        return sent
+
+    async def reconcile(self, venue: str) -> int:
+        """Compare our open trades with the venue's positions; book what we have not heard of. How many differed."""
+        provider = await self._venues.get_provider(venue)
+        async with self._uow() as work:
+            trades = await work.trades.open_at_venue(venue)
+        if not trades:
+            return 0
+        refs = [self._ref(trade) for trade in trades]
+        held = {
+            (position.venue_account_id, position.venue_trade_index): position.size
+            for position in await provider.open_positions(refs)
+        }
+        differing = [
+            trade for trade in trades if held.get((trade.venue_account_id, trade.venue_trade_index or "")) != trade.size
+        ]
+        for trade in differing:
+            for fill in await provider.fills_since(self._ref(trade), trade.created_at):
+                if fill.venue_trade_index == trade.venue_trade_index:
+                    await self._booking.book_fill(fill)
+        return len(differing)
+
+    async def _ask(self, intent: Intent) -> None:
+        try:
+            result = await self._execution.ask(intent)
+        except (ProviderTimeout, ProviderError, Unavailable) as error:
+            logger.warning("Venue does not tell of intent {intent}: {why}", intent=intent.id, why=error.message)
+            result = None
+        else:
+            if result is None and await self._has_lapsed(intent):
+                # The venue refuses it from now on, so that it knows nothing of it is proof.
+                result = TradeResult(intent.id, VenueOutcome.REJECTED, reason="NOT_RECEIVED")
+        if intent.kind is IntentKind.CANCEL:
+            await self._book_cancel(intent, result)
+        elif result is not None and result.outcome is not VenueOutcome.ACCEPTED:
+            await self._booking.book(intent.id, result)
+        await self._postpone(intent, LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN)
+
+    async def _book_cancel(self, intent: Intent, result: TradeResult | None) -> None:
+        """A cancel that came too late or never arrived leaves its order as the venue says it is."""
+        if result is not None and result.outcome in (VenueOutcome.CANCELLED, VenueOutcome.FILLED):
+            await self._booking.book(intent.id, result)
+        elif await self._has_lapsed(intent):
+            async with self._uow() as work:
+                await work.trades.locked([intent.trade_id])
+                order = (await work.orders.locked([intent.order_id]))[intent.order_id]
+                row = await work.intents.get_for_update(intent.id)
+                if row is not None and row.status is IntentStatus.SENT:
+                    work.intents.move_locked(row, IntentStatus.REJECTED, reason="NOT_RECEIVED", next_run_at=None)
+                if order.status is OrderStatus.PENDING_CANCEL:
+                    work.orders.move_locked(order, OrderStatus.PENDING, reason="cancel_lost")
+                    work.emit(order_event(EventType.ORDER_UPDATED, order, "cancel_lost"))
+
+    async def _has_lapsed(self, intent: Intent) -> bool:
+        async with self._uow() as work:
+            return await work.intents.has_lapsed(intent.id)
+
+    async def _postpone(self, intent: Intent, delay: timedelta) -> None:
+        async with self._uow() as work:
+            if intent.status is IntentStatus.SENT and self._is_overdue(intent):
+                await work.orders.flag_for_review(intent.order_id)
+            await work.intents.postpone(intent.id, delay)
+
+    def _is_overdue(self, intent: Intent) -> bool:
+        return intent.sent_at is not None and self._clock.now() - intent.sent_at > REVIEW_AFTER
+
+    def _ref(self, trade: Trade) -> VenueRef:
+        pair = self._pairs.by_id(trade.pair_id)
+        return VenueRef(trade.user_id, trade.venue_account_id, pair.id, pair.venue_pair_id)
