@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 LONGEST_SYMBOL = 40
@@ -39,41 +39,35 @@ def normalise(text: str) -> str:
     return text[:LONGEST_SYMBOL].upper().translate(_SEPARATORS)
 
 
-class SymbolTable[P: Listed]:
-    """The pairs of one venue by every name they have.
+class SymbolTable[K]:
+    """The pairs of one venue by every name they have; answers with their keys.
 
     A name that two pairs share belongs to the one whose own symbol it is, else whose base + quote, else whose alias
     it is, active ones first; a base is never a name of its own where several active pairs trade it.
     """
 
-    def __init__(self, active: Iterable[P], inactive: Iterable[P] = ()) -> None:
-        listed = sorted(active, key=lambda pair: pair.symbol)
-        self._names = [pair.symbol for pair in listed]
-        self._by_base: dict[str, list[P]] = defaultdict(list)
-        for pair in listed:
-            self._by_base[normalise(pair.base)].append(pair)
-        listed += inactive
-        self._pairs = {
-            normalise(name): pair
+    def __init__(self, active: Mapping[K, Listed], inactive: Mapping[K, Listed] | None = None) -> None:
+        listed = sorted(active.items(), key=lambda item: item[1].symbol)
+        self._symbols = [pair.symbol for _, pair in listed]
+        self._by_base: dict[str, list[K]] = defaultdict(list)
+        for key, pair in listed:
+            self._by_base[normalise(pair.base)].append(key)
+        listed += (inactive or {}).items()
+        self._keys = {
+            normalise(name): key
             for names_of in (_aliases, _base_and_quote, _symbol)
-            for pair in reversed(listed)
+            for key, pair in reversed(listed)
             for name in names_of(pair)
         }
 
-    def find(self, text: str) -> list[P]:
+    def find(self, text: str) -> list[K]:
         """The pair of that name, or else every active pair with that base; empty when nothing has the name."""
-        key = normalise(text)
-        pair = self._pairs.get(key)
-        return [pair] if pair is not None else list(self._by_base.get(key, ()))
+        name = normalise(text)
+        return [self._keys[name]] if name in self._keys else list(self._by_base.get(name, ()))
 
     def near(self, text: str) -> list[str]:
         """Up to five symbols that look like the text, best first."""
-        return near_names(text, self._names)
-
-
-def near_names(text: str, names: Sequence[str]) -> list[str]:
-    """Up to five of the names that look like the text, best first."""
-    return difflib.get_close_matches(normalise(text), names, n=NEAR_COUNT, cutoff=0.5)
+        return difflib.get_close_matches(normalise(text), self._symbols, n=NEAR_COUNT, cutoff=0.5)
 
 
 def _aliases(pair: Listed) -> Sequence[str]:

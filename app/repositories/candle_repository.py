@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from sqlalchemy import Numeric, func, select
+from sqlalchemy import Numeric, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.candles import Bar, CandleInterval
-from app.models.market import Candle
+from app.models.market import Candle, Pair
 from app.repositories.base import Repository
 
 # Any midnight will do: every interval divides a day.
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+_DAY_OF_MINUTES = 1440
 _PRICES = ARRAY(Numeric(38, 18))
 
 
@@ -41,11 +42,19 @@ class CandleRepository(Repository[Candle]):
         )
 
     async def last_sequences(self) -> dict[int, int]:
-        """The newest tick that each pair's candles hold."""
-        rows = await self.session.execute(
-            select(Candle.pair_id, func.max(Candle.last_sequence)).group_by(Candle.pair_id)
+        """The newest tick that each pair's candles hold.
+
+        It is looked for in a day of candles, since the newest candle lacks it where the clock was set back.
+        """
+        recent = (
+            select(Candle.last_sequence)
+            .where(Candle.pair_id == Pair.id)
+            .order_by(Candle.opened_at.desc())
+            .limit(_DAY_OF_MINUTES)
+            .lateral()
         )
-        return dict(rows.tuples().all())
+        query = select(Pair.id, func.max(recent.c.last_sequence)).join(recent, true()).group_by(Pair.id)
+        return dict((await self.session.execute(query)).tuples().all())
 
     async def bars(self, pair_id: int, interval: CandleInterval, start: datetime, end: datetime) -> list[Bar]:
         """The pair's candles that open in [start, end), oldest first; intervals without a tick are absent."""

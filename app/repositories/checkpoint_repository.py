@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, select, union_all
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.models.market import Candle, FeedState, Pair, PriceCheckpoint
+from app.models.market import FeedState, Pair, PriceCheckpoint
 from app.models.paper import PaperOrder, PaperPosition
 from app.models.trading import Order
 from app.repositories.base import Repository
@@ -28,10 +28,9 @@ class CheckpointRepository(Repository[PriceCheckpoint]):
         await self.session.execute(insert.on_conflict_do_update(index_elements=[FeedState.venue], set_=facts))
 
     async def highest_sequence(self, venue: str) -> int:
-        """The highest sequence that anything remembers of the venue's pairs; 0 where nothing does."""
+        """The highest sequence that checkpoints and orders remember of the venue's pairs; 0 where none does."""
         used = [
             (PriceCheckpoint.pair_id, PriceCheckpoint.sequence),
-            (Candle.pair_id, Candle.last_sequence),
             (Order.pair_id, Order.armed_sequence),
             (PaperPosition.pair_id, PaperPosition.armed_sequence),
             (PaperOrder.pair_id, PaperOrder.armed_sequence),

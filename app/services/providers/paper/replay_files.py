@@ -64,7 +64,7 @@ class Recording:
 
 def read_recording(entries: Sequence[str]) -> Recording:
     """Read files named as SYMBOL=path; ReplayFileError for the first thing that is wrong with any of them."""
-    table = SymbolTable([pair.listing for pair in CATALOGUE])
+    table = SymbolTable({pair.listing.symbol: pair.listing for pair in CATALOGUE})
     rows: list[Row] = []
     symbols: list[str] = []
     digest = hashlib.sha256()
@@ -76,7 +76,7 @@ def read_recording(entries: Sequence[str]) -> Recording:
         if len(found) != 1:
             near = ", ".join(table.near(name)) or ", ".join(pair.listing.symbol for pair in CATALOGUE)
             raise ReplayFileError(path, None, f"no pair is called {_shown(name)}; known are {near}")
-        symbol = found[0].symbol
+        symbol = found[0]
         if symbol in symbols:
             raise ReplayFileError(path, None, f"{symbol} has a file already")
         content = _content(path)
