@@ -1,0 +1,126 @@
+"""One connected client as the hub sees it: who it is, what it subscribed to, what waits to be sent to it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from app.domain.channels import Channel
+from app.services.websocket.frames import EventFrame, FrameId
+from app.services.websocket.outbox import SLOW, Outbox
+from app.services.websocket.snapshots import Snapshot, TradeFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a connection acts for, by which login, and until when; a login that is not known never ends it."""
+
+    user_id: int
+    session_id: UUID | None
+    expires_at: datetime | None
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One private channel; until its snapshot is told (`as_of`), what happens is held back.
+
+    `trade_ids` None means every trade.
+    """
+
+    trade_ids: TradeFilter
+    as_of: int | None = None
+    held: list[EventFrame] = field(default_factory=list)
+
+    def wants(self, frame: EventFrame) -> bool:
+        """Whether the filter lets a frame through."""
+        return self.trade_ids is None or frame.trade_id in self.trade_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client asks to see, or to see no longer: pairs (id -> symbol) or a private channel of its user.
+
+    For a channel, `trade_ids` None means every trade; `since` is the last sequence the client has. `frame_id` is
+    the client's own and comes back in the answer. For pairs, None means all that are subscribed.
+    """
+
+    channel: Channel
+    pairs: Mapping[int, str] | None = None
+    trade_ids: TradeFilter = None
+    since: int | None = None
+    frame_id: FrameId | None = None
+
+
+class Connection:
+    """A client's subscriptions and its outbox. Several may belong to one user."""
+
+    def __init__(self, connection_id: int, address: str, outbox: Outbox, max_held: int) -> None:
+        self.id = connection_id
+        self.address = address
+        self.outbox = outbox
+        self.identity: Identity | None = None
+        self.pairs: set[int] = set()
+        self.subscriptions: dict[Channel, Subscription] = {}
+        # Loop time at which the send began that the writer waits for.
+        self.sending_since: float | None = None
+        # Set by whoever owns the socket.
+        self.on_drop: Callable[[], object] | None = None
+        self._max_held = max_held
+
+    def deliver(self, frame: EventFrame) -> None:
+        """Queue an event's frame if this client subscribed to it and was not told of it by the snapshot."""
+        subscription = self.subscriptions.get(frame.channel)
+        if subscription is None or not subscription.wants(frame):
+            return
+        if subscription.as_of is not None:
+            if frame.sequence > subscription.as_of:
+                self.outbox.put(frame.text)
+        elif len(subscription.held) < self._max_held:
+            subscription.held.append(frame)
+        else:
+            self.outbox.close(SLOW, discard=True)
+
+    def deliver_latest(self, channel: Channel, key: str, frame: str) -> None:
+        """Queue a frame that is not of the log, in place of an unsent one of its key."""
+        if self.is_shown(channel):
+            self.outbox.put_latest(key, frame)
+
+    def is_shown(self, channel: Channel) -> bool:
+        """Whether a private channel is subscribed and its snapshot told."""
+        subscription = self.subscriptions.get(channel)
+        return subscription is not None and subscription.as_of is not None
+
+    @contextmanager
+    def holding(self, channel: Channel, trade_ids: TradeFilter) -> Iterator[Subscription]:
+        """Subscribe: the channel's events are held back until `tell`; without it all is as it was before."""
+        previous = self.subscriptions.get(channel)
+        subscription = self.subscriptions[channel] = Subscription(trade_ids)
+        try:
+            yield subscription
+        finally:
+            if subscription.as_of is None:
+                del self.subscriptions[channel]
+                if previous is not None:
+                    self.subscriptions[channel] = previous
+                    self._tell_held(subscription.held)
+
+    def drop(self) -> None:
+        """End the connection without a word, as its client hears none."""
+        if self.on_drop is not None:
+            self.on_drop()
+
+    async def tell(self, subscription: Subscription, first: str, snapshot: Snapshot) -> None:
+        """Queue the answer and the snapshot at the pace of the reader, then what was held back meanwhile."""
+        self.outbox.put(first)
+        for frame in snapshot.frames:
+            if not self.outbox.has_room:
+                await self.outbox.room()
+            self.outbox.put(frame)
+        subscription.as_of = snapshot.sequence
+        held, subscription.held = subscription.held, []
+        self._tell_held(held)
+
+    def _tell_held(self, held: Sequence[EventFrame]) -> None:
+        for frame in held:
+            self.deliver(frame)

@@ -1,0 +1,100 @@
+"""What waits to be sent on one connection: frames in order, and frames of which only the latest counts."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why a connection ends: the WebSocket close code and a short reason."""
+
+    code: int
+    reason: str
+
+
+SLOW = Closing(4430, "reader too slow; resume from the last sequence")
+
+
+class Outbox:
+    """A bounded queue that nobody waits for except its one writer.
+
+    Frames put in order are never dropped: one that does not fit ends the connection with 4430. A `latest` frame
+    replaces an unsent one of the same key. Frames lack their last brace, so that the writer can add to each.
+    """
+
+    __slots__ = ("_frames", "_latest", "_max_bytes", "_max_frames", "_room", "_size", "_work", "closing")
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._frames: deque[str] = deque()
+        self._latest: OrderedDict[str, str] = OrderedDict()
+        self._size = 0
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._work: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self.closing: Closing | None = None
+
+    def put(self, frame: str) -> None:
+        """Queue a frame behind those before it; the connection ends as slow where it does not fit."""
+        if self.closing is not None:
+            return
+        if len(self._frames) >= self._max_frames or self._size + len(frame) > self._max_bytes:
+            self.close(SLOW, discard=True)
+            return
+        self._frames.append(frame)
+        self._size += len(frame)
+        _wake(self._work)
+
+    def put_latest(self, key: str, frame: str) -> None:
+        """Queue a frame in place of an unsent one of the same key."""
+        if self.closing is None:
+            self._latest[key] = frame
+            _wake(self._work)
+
+    def forget(self, is_over: Callable[[str], bool]) -> None:
+        """Drop the unsent latest frames of the keys for which `is_over` is true."""
+        for key in [key for key in self._latest if is_over(key)]:
+            del self._latest[key]
+
+    def close(self, closing: Closing, *, discard: bool = False) -> None:
+        """End the connection once what is queued has been sent, or at once; the first reason stands."""
+        if discard:
+            self._frames.clear()
+            self._size = 0
+        self._latest.clear()
+        self.closing = self.closing or closing
+        _wake(self._work)
+        _wake(self._room)
+
+    def take(self) -> str | None:
+        """The next frame to send: those in order first; None when there is none."""
+        if self._frames:
+            frame = self._frames.popleft()
+            self._size -= len(frame)
+            if self._room is not None and self.has_room:
+                _wake(self._room)
+            return frame
+        return self._latest.popitem(last=False)[1] if self._latest else None
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the queue is less than half full."""
+        return len(self._frames) * 2 < self._max_frames and self._size * 2 < self._max_bytes
+
+    async def work(self) -> None:
+        """Wait until there may be something to send, or the end. For the one writer."""
+        self._work = asyncio.get_running_loop().create_future()
+        await self._work
+
+    async def room(self) -> None:
+        """Wait until the queue is less than half full, or the end. For the one reader, before it answers at length."""
+        while not self.has_room and self.closing is None:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,196 @@
+"""The hub of this process's WebSocket connections: who is connected, who listens to what, who must go."""
+
+import asyncio
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from uuid import UUID
+
+from app.core.broadcast import Broadcast
+from app.domain.channels import SESSION_REVOKED_TOPIC, Channel
+from app.domain.errors import Conflict, RateLimited, Unauthorized, Unavailable
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.websocket.connections import Connection, Identity, Wish
+from app.services.websocket.event_streams import EventStreams
+from app.services.websocket.frames import FrameFactory, Members
+from app.services.websocket.outbox import SLOW, Closing, Outbox
+from app.services.websocket.price_streams import PriceFrames, PriceStreams
+from app.services.websocket.snapshots import ChannelSnapshots
+
+WATCH_SECONDS = 1.0
+SWEEP_SECONDS = 5.0
+
+RESTART = Closing(1012, "service restart")
+REVOKED = Closing(4401, "session ended")
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """What one client may use; sizes in bytes, durations in seconds."""
+
+    connections_per_user: int = 10
+    unknown_per_address: int = 20
+    pairs: int = 200
+    trade_ids: int = 1000
+    frame_bytes: int = 65536
+    messages_per_second: float = 10.0
+    message_burst: int = 20
+    bad_frames: int = 10
+    auth_seconds: float = 5.0
+    queue_frames: int = 1000
+    queue_bytes: int = 1024 * 1024
+    stall_seconds: float = 5.0
+    slow_grace_seconds: float = 10.0
+    farewell_seconds: float = 2.0
+
+
+class WebSocketManager:
+    """Every connection has its own outbox, subscriptions and writer; nobody waits here for a client.
+
+    Errors are MarqetErrors with the codes that HTTP has.
+    """
+
+    def __init__(
+        self,
+        *,
+        uow: UnitOfWorkFactory,
+        broadcast: Broadcast,
+        frames: FrameFactory,
+        price_frames: PriceFrames,
+        limits: WebSocketLimits | None = None,
+    ) -> None:
+        self.limits = limits or WebSocketLimits()
+        self._frames = frames
+        self._prices = PriceStreams(broadcast, price_frames, frames, self.limits.pairs)
+        self.events = EventStreams(uow, broadcast, frames, ChannelSnapshots(uow, frames))
+        self._ids = count(1)
+        self._connections: dict[int, Connection] = {}
+        self._per_user: Counter[int] = Counter()
+        self._unknown: Counter[str] = Counter()
+        self._is_leaving = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        broadcast.subscribe(SESSION_REVOKED_TOPIC, self._on_session_revoked)
+
+    def connect(self, address: str, identity: Identity | None = None) -> Connection:
+        """Register a client, of a user where it is known already.
+
+        Raises Unavailable during a shutdown, RateLimited where too many of the address are not known yet, and
+        Conflict LIMIT_EXCEEDED where the user has too many.
+        """
+        if self._is_leaving:
+            raise Unavailable("The server is restarting", retry_after=1)
+        if identity is None and self._unknown[address] >= self.limits.unknown_per_address:
+            raise RateLimited("Too many connections of this address wait to authenticate", retry_after=5)
+        outbox = Outbox(self.limits.queue_frames, self.limits.queue_bytes)
+        connection = Connection(next(self._ids), address, outbox, self.limits.queue_frames)
+        self._unknown[address] += 1
+        if identity is not None:
+            try:
+                self.identify(connection, identity)
+            except Conflict:
+                _subtract(self._unknown, address)
+                raise
+        self._connections[connection.id] = connection
+        self._empty.clear()
+        return connection
+
+    def identify(self, connection: Connection, identity: Identity) -> None:
+        """Tell whose a connection is, or by which newer token; Conflict LIMIT_EXCEEDED where that is one too many."""
+        if connection.identity is None:
+            most = self.limits.connections_per_user
+            if self._per_user[identity.user_id] >= most:
+                raise Conflict("Too many connections", code="LIMIT_EXCEEDED", limit="connections", maximum=most)
+            self._per_user[identity.user_id] += 1
+            _subtract(self._unknown, connection.address)
+        connection.identity = identity
+
+    def disconnect(self, connection: Connection) -> None:
+        """Forget a client and everything it listened to."""
+        if self._connections.pop(connection.id, None) is None:
+            return
+        if not self._connections:
+            self._empty.set()
+        self._prices.leave_all(connection)
+        if connection.identity is None:
+            _subtract(self._unknown, connection.address)
+            return
+        self.events.leave(connection.identity.user_id, connection)
+        _subtract(self._per_user, connection.identity.user_id)
+
+    async def subscribe(self, connection: Connection, wish: Wish) -> None:
+        """Show a client what it asks for: `subscribed`, then its state now, then every change."""
+        if wish.channel is Channel.PRICES:
+            self._prices.subscribe(connection, wish)
+        else:
+            await self.events.subscribe(_user_of(connection), connection, wish)
+
+    def unsubscribe(self, connection: Connection, wish: Wish) -> None:
+        """Show a client something no longer: `unsubscribed` is the last it hears of it."""
+        if wish.channel is Channel.PRICES:
+            self._prices.unsubscribe(connection, wish)
+        else:
+            self.events.unsubscribe(_user_of(connection), connection, wish)
+
+    def send_update(self, user_id: int, channel: Channel, data: Members, *, key: str) -> None:
+        """Show a user's subscribers of a channel what is not in the log, in place of an unsent one of the key."""
+        frame = self._frames.of_now(channel.update_type, channel, data)
+        self.events.show(user_id, channel, f"{channel}:{key}", frame)
+
+    async def run(self) -> None:
+        """Close those who do not read, and find what broadcasts lost, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._sweep())
+
+    async def shutdown(self) -> None:
+        """Tell every client to reconnect, close with 1012, refuse new ones; wait a little until all are gone."""
+        self._is_leaving = True
+        farewell = self._frames.of_now("reconnect", None, {"reason": RESTART.reason})
+        for connection in self._connections.values():
+            connection.outbox.put(farewell)
+            connection.outbox.close(RESTART)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.farewell_seconds):
+                await self._empty.wait()
+        await self.events.aclose()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.close_stalled(loop.time())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await self.events.find_missed()
+
+    def close_stalled(self, now: float) -> None:
+        """End those whose client takes nothing: told so first, dropped when even that does not go out."""
+        for connection in tuple(self._connections.values()):
+            stalled = now - connection.sending_since if connection.sending_since is not None else 0.0
+            if stalled > self.limits.stall_seconds:
+                connection.outbox.close(SLOW, discard=True)
+            if stalled > self.limits.stall_seconds + self.limits.slow_grace_seconds:
+                connection.drop()
+
+    def _on_session_revoked(self, message: bytes) -> None:
+        session_id = UUID(message.decode())
+        for connection in self._connections.values():
+            if connection.identity is not None and connection.identity.session_id == session_id:
+                connection.outbox.close(REVOKED)
+
+
+def _user_of(connection: Connection) -> int:
+    if connection.identity is None:
+        raise Unauthorized
+    return connection.identity.user_id
+
+
+def _subtract[K](counter: Counter[K], key: K) -> None:
+    """Take one away; a key that is down to none costs no memory."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
