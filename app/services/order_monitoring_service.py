@@ -85,7 +85,8 @@ class OrderMonitoringService:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._lease.hold(token))
                 group.create_task(self._drain())
-                group.create_task(self._follow_exits(pair_ids))
+                group.create_task(self._follow_exits())
+                group.create_task(self._sweep_exits(pair_ids))
                 group.create_task(self._retry_latched(pair_ids))
                 group.create_task(self._keep_checkpoints(token))
         finally:
@@ -187,20 +188,23 @@ class OrderMonitoringService:
         self._changed.update(decode(message))
         self._reload.set()
 
-    async def _follow_exits(self, pair_ids: Sequence[int]) -> None:
-        """Take up exits that others wrote: at once when told, and by a sweep that misses none."""
+    async def _follow_exits(self) -> None:
+        """Take up exits that others wrote, as soon as they tell."""
         while True:
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    await self._reload.wait()
-            except TimeoutError:
-                async with self._uow() as work:
-                    rows = await work.orders.changed_exits(pair_ids, SWEEP_WITHIN)
-            else:
-                self._reload.clear()
-                ids, self._changed = sorted(self._changed), set()
-                async with self._uow() as work:
-                    rows = await work.orders.rows(ids)
+            await self._reload.wait()
+            self._reload.clear()
+            ids, self._changed = sorted(self._changed), set()
+            async with self._uow() as work:
+                rows = await work.orders.rows(ids)
+            for order in rows:
+                self._apply(order)
+
+    async def _sweep_exits(self, pair_ids: Sequence[int]) -> None:
+        """Take up exits whose hint was lost."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            async with self._uow() as work:
+                rows = await work.orders.changed_exits(pair_ids, SWEEP_WITHIN)
             for order in rows:
                 self._apply(order)
 

@@ -4,14 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.domain.enums import OrderSide, PositionSide, TriggerBy
+from app.domain.enums import PositionSide, TriggerBy
 from app.domain.prices import Tick
 from app.domain.trigger_book import TriggerBook, Watermark
-from app.domain.triggers import Crossing, TriggerOrder
+from app.domain.triggers import Crossing
 from app.models.market import WatermarkRow
 from app.models.trading import Order
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
 from app.services.claim_service import Crossed
+from app.services.live_stops import watched_terms
 from app.services.providers.base import Match
 
 
@@ -83,7 +84,7 @@ class PairWatch:
         if self._unarmed is not None:
             self._unarmed[order.id] = order
             return []
-        terms = _terms(order)
+        terms = watched_terms(order)
         series = _series(order, terms.side)
         if order.id in self._series_of and self._series_of[order.id] != series:
             self.forget(order.id)
@@ -163,24 +164,3 @@ def _price(tick: Tick, series: Series) -> Decimal | None:
 
 def _series(order: Order, side: PositionSide) -> Series:
     return Series(order.trigger_by, side if order.trigger_by is TriggerBy.EXIT else None, order.price_protect)
-
-
-def _terms(order: Order) -> TriggerOrder:
-    """The exit as its book watches it; the position's side is the opposite of the order's."""
-    if order.armed_sequence is None or order.armed_price is None:
-        raise LookupError(f"exit {order.id} is pending but was never armed")
-    return TriggerOrder(
-        order_id=order.id,
-        version=order.version,
-        side=PositionSide.LONG if order.side is OrderSide.SELL else PositionSide.SHORT,
-        armed_sequence=order.armed_sequence,
-        armed_price=order.armed_price,
-        stop_price=None if _trails(order) else order.oco_stop_price or order.stop_price,
-        take_profit_price=order.oco_take_profit_price or order.take_profit_price,
-        trailing_distance=order.trailing_stop_distance,
-        trailing_percentage=order.trailing_stop_percentage,
-    )
-
-
-def _trails(order: Order) -> bool:
-    return order.trailing_stop_distance is not None or order.trailing_stop_percentage is not None

@@ -1,0 +1,280 @@
+"""Requests and answers of trading; the seed's fields, and what a trader needs beside them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from app.domain.enums import (
+    OrderRole,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    PositionSide,
+    TradeStatus,
+    TriggerBy,
+    TriggeredLeg,
+)
+from app.domain.order_terms import ExitLevels, OpenTerms
+from app.schemas.base import (
+    Amount,
+    Count,
+    Flag,
+    Fraction,
+    Number,
+    PathId,
+    Percentage,
+    PriceField,
+    RequestModel,
+    ResponseModel,
+    SafeStr,
+)
+
+ClientOrderId = Annotated[SafeStr, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
+Asset = Annotated[SafeStr, Field(min_length=1, max_length=32, examples=["BTC", "EURUSD"])]
+
+
+class LevelsRequest(RequestModel):
+    """The levels of exits; each given one attaches its exit."""
+
+    stop_price: PriceField | None = Field(default=None, examples=[40000])
+    take_profit_price: PriceField | None = Field(default=None, examples=[50000])
+    trailing_stop_distance: Amount | None = Field(default=None, examples=[500])
+    trailing_stop_percentage: Percentage | None = Field(default=None, examples=[2])
+    oco_stop_price: PriceField | None = None
+    oco_take_profit_price: PriceField | None = None
+
+    def levels(self) -> ExitLevels:
+        """The levels as the domain takes them."""
+        return ExitLevels(**{name: getattr(self, name) for name in ExitLevels.__dataclass_fields__})
+
+
+class OpenTradeRequest(LevelsRequest):
+    """Open a trade: `direction` true is long, `collateral` in USDC."""
+
+    asset: Asset
+    direction: Flag
+    collateral: Amount = Field(examples=[1000])
+    leverage: Count = Field(ge=1, le=1000, examples=[10])
+    order_type: OrderType = OrderType.MARKET
+    asset_type: Annotated[Count, Field(ge=0, le=1000)] | None = None
+    price: PriceField | None = None
+    max_slippage: Fraction | None = Field(default=None, description="Fraction of the reference price, 0.001 = 0.1 %")
+    expires_at: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    client_order_id: ClientOrderId | None = None
+
+    def to_terms(self) -> OpenTerms:
+        """The request as the domain takes it."""
+        return OpenTerms(
+            asset=self.asset,
+            is_long=self.direction,
+            collateral=self.collateral,
+            leverage=self.leverage,
+            order_type=self.order_type,
+            asset_type=self.asset_type,
+            price=self.price,
+            max_slippage=self.max_slippage,
+            expires_at=self.expires_at,
+            valid_until=self.valid_until,
+            client_order_id=self.client_order_id,
+            **{name: getattr(self, name) for name in ExitLevels.__dataclass_fields__},
+        )
+
+
+class AttachOrderRequest(LevelsRequest):
+    """Attach an exit to a trade, named by its id or by pair and index."""
+
+    order_type: OrderType
+    trade_id: PathId | None = None
+    pair_id: PathId | None = None
+    trade_index: Annotated[Count, Field(ge=0, le=2_147_483_647)] | None = None
+    client_order_id: ClientOrderId | None = None
+
+
+class AmendOrderRequest(LevelsRequest):
+    """Change levels of an exit; what is left out stays."""
+
+
+class OpenTradeResponse(ResponseModel):
+    """What became of an opening request; venue facts are null while it is pending."""
+
+    transaction_hash: str | None
+    pair_id: int
+    trade_index: int
+    status: str = Field(examples=["success", "pending"])
+    order_id: int
+    trade_id: int
+    exit_order_ids: list[int]
+    entry_price: Number | None
+    size: Number | None
+    fee: Number | None
+
+
+class CloseTradeResponse(ResponseModel):
+    """What became of a close: closed, partially_closed, closing, or cancelled for a trade without fills."""
+
+    transaction_hash: str | None
+    status: str
+    order_id: int
+    trade_id: int
+    exit_price: Number | None
+    pnl: Number | None
+
+
+class OrderResponse(ResponseModel):
+    """One order. A trailing stop's `stop_price` is the live one while it waits, the final one once triggered."""
+
+    id: int
+    trade_id: int | None
+    pair_id: int
+    client_order_id: str | None
+    provider: str
+    asset: str
+    role: OrderRole
+    order_type: OrderType
+    side: OrderSide
+    reduce_only: bool
+    quantity: Number
+    filled_quantity: Number
+    average_price: Number | None
+    fee: Number
+    price: Number | None
+    stop_price: Number | None
+    take_profit_price: Number | None
+    trailing_stop_distance: Number | None
+    trailing_stop_percentage: Number | None
+    oco_stop_price: Number | None
+    oco_take_profit_price: Number | None
+    max_slippage: Number | None
+    trigger_by: TriggerBy
+    status: OrderStatus
+    reason: str | None
+    watermark: Number | None
+    triggered_leg: TriggeredLeg | None
+    trigger_price: Number | None
+    trigger_source: str | None
+    trigger_sequence: int | None
+    triggered_at: datetime | None
+    transaction_hash: str | None
+    expires_at: datetime | None
+    unknown_since: datetime | None
+    needs_review: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class OrderList(ResponseModel):
+    """A page of orders, newest first."""
+
+    orders: list[OrderResponse]
+    next_cursor: str | None
+
+
+class TradeResponse(ResponseModel):
+    """One trade; `direction` true is long. Money in USDC, `size` in units of the asset."""
+
+    id: int
+    provider: str
+    asset: str
+    asset_type: int
+    pair_id: int
+    trade_index: int
+    venue_trade_index: str | None
+    direction: bool
+    collateral: Number
+    leverage: int
+    size: Number
+    entry_price: Number | None
+    current_price: Number | None
+    exit_price: Number | None
+    pnl: Number | None
+    fees: Number
+    status: TradeStatus
+    close_reason: str | None
+    transaction_hash: str | None
+    created_at: datetime
+    opened_at: datetime | None
+    closed_at: datetime | None
+    updated_at: datetime
+
+
+class TradeDetail(TradeResponse):
+    """One trade with its orders, oldest first."""
+
+    orders: list[OrderResponse]
+
+
+class TradeList(ResponseModel):
+    """A page of trades, newest first."""
+
+    trades: list[TradeResponse]
+    next_cursor: str | None
+
+
+class PositionResponse(ResponseModel):
+    """One open position at the current mark."""
+
+    id: int
+    trade_id: int
+    pair_id: int
+    trade_index: int
+    pair: str
+    provider: str
+    asset: str
+    side: PositionSide
+    size: Number
+    entry_price: Number
+    current_price: Number | None
+    unrealized_pnl: Number | None
+    roi: Number | None = Field(description="Unrealised PnL in per cent of the margin")
+    liquidation_price: Number | None
+    margin: Number
+    leverage: int
+    exit_order_ids: list[int]
+    created_at: datetime
+    updated_at: datetime
+
+
+class PositionList(ResponseModel):
+    """All open positions, oldest first."""
+
+    positions: list[PositionResponse]
+
+
+class PortfolioResponse(ResponseModel):
+    """A user's money at one venue in USDC; equity = balance + margin + unrealised PnL."""
+
+    provider: str
+    balance: Number
+    margin: Number
+    unrealized_pnl: Number
+    equity: Number
+    realized_pnl: Number
+    fees: Number
+    open_positions: int
+
+
+class Refusal(ResponseModel):
+    """A refusal that opening would meet."""
+
+    code: str
+    message: str
+    details: dict[str, object]
+
+
+class PreviewResponse(ResponseModel):
+    """What opening would mean now; nothing was done. `refusals` is empty when it would be accepted."""
+
+    pair_id: int
+    pair: str
+    provider: str
+    side: PositionSide
+    entry_price: Number
+    size: Number
+    notional: Number
+    fee: Number
+    margin: Number
+    liquidation_price: Number
+    free_balance: Number
+    refusals: list[Refusal]

@@ -1,0 +1,70 @@
+"""Idempotency keys: the first request with a key runs, later ones are told what became of it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.errors import Conflict, IdempotencyKeyReused
+from app.repositories.unit_of_work import UnitOfWorkFactory
+
+LOCK = timedelta(seconds=60)
+KEEP = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Nobody has used the key: run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer that was sent before, to be sent again byte for byte."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The first request wrote this order, and no final answer was sent: tell the order's state."""
+
+    order_id: int
+
+
+class IdempotencyService:
+    """Answers who may run under a key. Keys are per user and kept for 24 hours."""
+
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
+        self._uow = uow
+
+    async def begin(self, user_id: int, key: str, fingerprint: str) -> Fresh | Stored | Bound:
+        """Claim a key; raises 409 while its first request runs, 422 when it was used with another request."""
+        async with self._uow() as work:
+            is_ours = await work.idempotency.claim(user_id, key, fingerprint, LOCK)
+            record = await work.idempotency.of_key(user_id, key)
+        if record is None:
+            raise Conflict(code="IDEMPOTENCY_IN_FLIGHT", retry_after=1)
+        if record.fingerprint != fingerprint:
+            raise IdempotencyKeyReused()
+        if record.response_status is not None:
+            return Stored(record.response_status, record.response_body or b"")
+        if record.order_id is not None and (is_ours or record.locked_until is None):
+            return Bound(record.order_id)
+        if is_ours:
+            return Fresh()
+        raise Conflict(code="IDEMPOTENCY_IN_FLIGHT", retry_after=1)
+
+    async def abandon(self, user_id: int, key: str) -> None:
+        """The run ended without an answer to keep: forget the key, or keep only the order it wrote."""
+        async with self._uow() as work:
+            await work.idempotency.release(user_id, key)
+            await work.idempotency.unlock(user_id, key)
+
+    async def store(self, user_id: int, key: str, status: int, body: bytes) -> None:
+        """Keep the answer that is being sent."""
+        async with self._uow() as work:
+            await work.idempotency.store(user_id, key, status, body)
+
+    async def purge(self, limit: int = 1000) -> int:
+        """Forget keys older than 24 hours; how many went."""
+        async with self._uow() as work:
+            return await work.idempotency.purge(KEEP, limit)
