@@ -44,11 +44,17 @@ class VenueCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class VenueRef:
-    """Where an effect goes: the user's account and the pair, in our ids and the venue's."""
+class AccountRef:
+    """A user's account at a venue, in our ids."""
 
     user_id: int
     venue_account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenueRef(AccountRef):
+    """Where an effect goes: the user's account and the pair, in our ids and the venue's."""
+
     pair_id: int
     venue_pair_id: str
 

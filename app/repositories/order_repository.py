@@ -1,6 +1,7 @@
 """Questions about orders."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, func, select, update
@@ -61,6 +62,16 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         """Every order of a trade as it is now, oldest first, locked."""
         query = select(Order).where(Order.trade_id == trade_id).order_by(Order.id).with_for_update()
         return await self.all_of(query.execution_options(populate_existing=True))
+
+    async def exit_ids(self, trade_ids: Sequence[int], statuses: Iterable[OrderStatus]) -> dict[int, list[int]]:
+        """The ids of the trades' exits that have one of the statuses, by trade."""
+        query = select(Order.trade_id, Order.id).where(
+            Order.trade_id.in_(trade_ids), Order.role == OrderRole.EXIT, Order.status.in_(statuses)
+        )
+        found: dict[int, list[int]] = defaultdict(list)
+        for trade_id, order_id in await self.session.execute(query.order_by(Order.id)):
+            found[trade_id].append(order_id)
+        return found
 
     async def entry_of(self, trade_id: int) -> Order | None:
         """The order that opens a trade."""

@@ -61,6 +61,14 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
         query = select(Trade).where(Trade.provider == provider, Trade.status.in_(OPEN_TRADE))
         return await self.all_of(query.order_by(Trade.id))
 
+    async def realised(self, user_id: int, provider: str) -> tuple[Decimal, Decimal]:
+        """A user's realised PnL and fees at a venue, in USDC, over all trades."""
+        query = select(func.coalesce(func.sum(Trade.pnl), 0), func.coalesce(func.sum(Trade.fees), 0))
+        pnl, fees = (
+            await self.session.execute(query.where(Trade.user_id == user_id, Trade.provider == provider))
+        ).one()
+        return Decimal(pnl), Decimal(fees)
+
     async def has_unfinished(self, user_id: int, provider: str) -> bool:
         """Whether a user has any trade at a venue that has not ended."""
         live = [TradeStatus.PENDING, TradeStatus.SUBMITTED, *OPEN_TRADE]

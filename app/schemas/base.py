@@ -67,6 +67,7 @@ def number_schema(**bounds: float) -> dict[str, object]:
 
 SafeStr = Annotated[str, AfterValidator(storable_text)]
 PathId = Annotated[int, BeforeValidator(_id_text), Field(ge=1, le=MAX_ID)]
+PathIndex = Annotated[int, BeforeValidator(_id_text), Field(ge=0, le=2_147_483_647)]
 Count = StrictInt
 Flag = StrictBool
 Amount = Annotated[

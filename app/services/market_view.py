@@ -5,7 +5,7 @@ from typing import Protocol
 from app.core.clock import Clock
 from app.domain.errors import Conflict, Unavailable
 from app.domain.prices import Quote
-from app.domain.trading import VenueBalance, VenueRef
+from app.domain.trading import AccountRef, VenueBalance
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.providers.base import BaseTradingProvider, QuoteBoard
@@ -74,9 +74,9 @@ class MarketView:
             raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)
         return quote
 
-    async def balance(self, user_id: int, pair: Pair) -> VenueBalance:
-        """The user's money at the pair's venue."""
+    async def venue_balance(self, user_id: int, venue: str) -> VenueBalance:
+        """The user's money at a venue."""
         async with self._uow() as work:
-            account = await work.venue_accounts.ensure(user_id, pair.venue)
-        provider = await self._router.get_provider(pair.venue)
-        return await provider.balance(VenueRef(user_id, account.id, pair.id, pair.venue_pair_id))
+            account = await work.venue_accounts.ensure(user_id, venue)
+        provider = await self._router.get_provider(venue)
+        return await provider.balance(AccountRef(user_id, account.id))

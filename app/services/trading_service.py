@@ -153,7 +153,7 @@ class TradingService:
             refusals.append(refusal)
         size = size_of(terms.collateral, max(terms.leverage, 1), entry, pair.size_step)
         fee = fee_of(size, entry, pair.taker_fee_rate)
-        balance = await self._market.balance(trader.user_id, pair)
+        balance = await self._market.venue_balance(trader.user_id, pair.venue)
         if balance.free < terms.collateral + fee:
             refusals.append(
                 InvalidRequest(code="INSUFFICIENT_BALANCE", free=balance.free, needed=terms.collateral + fee)

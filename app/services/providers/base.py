@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.domain.prices import Price, Quote, Tick
 from app.domain.trading import (
+    AccountRef,
     CloseParams,
     PairListing,
     TradeParams,
@@ -111,7 +112,7 @@ class BaseTradingProvider(ABC):
         """Executions of one account and pair from `since` on, oldest first, liquidations included."""
 
     @abstractmethod
-    async def balance(self, ref: VenueRef) -> VenueBalance:
+    async def balance(self, account: AccountRef) -> VenueBalance:
         """The account's money."""
 
     @abstractmethod

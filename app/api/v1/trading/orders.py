@@ -1,0 +1,130 @@
+"""Attach, read, amend and cancel orders."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Query
+
+from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
+from app.api.errors import responses
+from app.api.paging import PageDep
+from app.api.routing import router
+from app.domain.enums import OrderStatus
+from app.domain.errors import InvalidRequest, NotFound
+from app.domain.order_terms import single_exit
+from app.models.trading import Order
+from app.repositories.unit_of_work import UnitOfWork
+from app.schemas.base import PathId
+from app.schemas.trading import AmendOrderRequest, AttachOrderRequest, OrderList, OrderResponse
+from app.services.live_stops import live_stops
+
+routes = router(prefix="/trading/orders", tag="orders")
+
+LEVEL_ERRORS = (
+    "VALIDATION_ERROR",
+    "MISSING_FIELD",
+    "CONFLICTING_FIELDS",
+    "TOO_MANY_DECIMALS",
+    "STOP_WRONG_SIDE",
+    "TAKE_PROFIT_WRONG_SIDE",
+    "STOP_BEYOND_LIQUIDATION",
+    "UNAUTHORIZED",
+    "RATE_LIMITED",
+    "PRICE_STALE",
+)
+
+
+async def order_responses(work: UnitOfWork, orders: Sequence[Order]) -> list[OrderResponse]:
+    """Orders as they are answered: trailing stops that wait show where they stand durably."""
+    stops = await live_stops(work, orders)
+    shown = []
+    for order in orders:
+        answer = OrderResponse.model_validate(order)
+        stop = stops.get(order.id)
+        if stop is not None:
+            answer = answer.model_copy(update={"stop_price": stop.stop_price, "watermark": stop.watermark})
+        shown.append(answer)
+    return shown
+
+
+@routes.post(
+    "",
+    status_code=201,
+    responses=responses(*LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS"),
+    dependencies=[rate_limit("trade")],
+)
+async def attach_order(body: AttachOrderRequest, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+    """Attach a protective order to a trade."""
+    exit_terms = single_exit(body.order_type, body.levels())
+    pair_id, trade_index = await _trade_named(body, container, user.id)
+    order = await container.exits.attach(user.id, pair_id, trade_index, exit_terms, body.client_order_id)
+    return await _one(container, order)
+
+
+@routes.get("", responses=responses("UNAUTHORIZED", "VALIDATION_ERROR"))
+async def list_orders(
+    container: ContainerDep,
+    user: CurrentUser,
+    page: PageDep,
+    status: Annotated[list[OrderStatus] | None, Query(max_length=16)] = None,
+    trade_id: Annotated[PathId | None, Query()] = None,
+) -> OrderList:
+    """List the caller's orders, newest first."""
+    async with container.uow() as work:
+        rows = await work.orders.of_user(
+            user.id, statuses=status, trade_id=trade_id, before=page.before, limit=page.wanted
+        )
+        shown, cursor = page.cut(rows)
+        answers = await order_responses(work, shown)
+    return OrderList(orders=answers, next_cursor=cursor)
+
+
+@routes.get("/{order_id}", responses=responses("UNAUTHORIZED", "NOT_FOUND"))
+async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+    """Answer one order."""
+    async with container.uow() as work:
+        order = await work.orders.owned(user.id, order_id)
+        if order is None:
+            raise NotFound(order_id=order_id)
+        return (await order_responses(work, [order]))[0]
+
+
+@routes.patch("/{order_id}", responses=responses(*LEVEL_ERRORS, "NOT_FOUND", "CONFLICT"))
+async def amend_order(
+    order_id: PathId, body: AmendOrderRequest, container: ContainerDep, user: CurrentUser
+) -> OrderResponse:
+    """Change levels of an exit that has not fired; it is armed anew at the present price."""
+    return await _one(container, await container.exits.amend(user.id, order_id, body.levels()))
+
+
+@routes.delete(
+    "/{order_id}",
+    responses=responses("UNAUTHORIZED", "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "PROVIDER_TIMEOUT"),
+    dependencies=[rate_limit("close")],
+)
+async def cancel_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+    """Cancel an exit that has not fired, or a resting entry."""
+    return await _one(container, await container.exits.cancel(user.id, order_id))
+
+
+async def _one(container: ContainerDep, order: Order) -> OrderResponse:
+    async with container.uow() as work:
+        return (await order_responses(work, [order]))[0]
+
+
+async def _trade_named(body: AttachOrderRequest, container: ContainerDep, user_id: int) -> tuple[int, int]:
+    """The (pair id, index) of the trade that a request names in one of two ways."""
+    by_index = body.pair_id is not None and body.trade_index is not None
+    if body.trade_id is not None and not (body.pair_id or body.trade_index is not None):
+        async with container.uow() as work:
+            trade = await work.trades.owned(user_id, body.trade_id)
+        if trade is None:
+            raise NotFound(code="TRADE_NOT_FOUND", trade_id=body.trade_id)
+        return trade.pair_id, trade.trade_index
+    if body.trade_id is None and by_index and body.pair_id is not None and body.trade_index is not None:
+        return body.pair_id, body.trade_index
+    raise InvalidRequest(
+        "Name the trade by trade_id, or by pair_id and trade_index.",
+        code="MISSING_FIELD" if body.trade_id is None else "CONFLICTING_FIELDS",
+        fields=["trade_id", "pair_id", "trade_index"],
+    )
