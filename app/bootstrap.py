@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 
 from app.config.settings import Settings
@@ -14,9 +15,11 @@ from app.core.clock import Clock, SystemClock
 from app.core.database import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.rate_limit import MemoryRateLimiter, RateLimiter
+from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.core.supervision import Loop
 from app.domain.errors import Unavailable
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.auth_service import AuthService, SessionLife
 
 type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -43,6 +46,8 @@ class Container:
     broadcast: Broadcast
     cache: Cache
     limiter: RateLimiter
+    cipher: Callable[[str], Cipher]
+    auth: AuthService
     loops: list[Loop] = field(default_factory=list)
     parts: dict[str, Part] = field(default_factory=dict)
     is_draining: bool = False
@@ -67,20 +72,24 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             pool_timeout=settings.database_pool_timeout,
         )
         stack.push_async_callback(database.aclose)
-        broadcast = MemoryBroadcast()
+        broadcast, cache = MemoryBroadcast(), MemoryCache(clock)
+        uow = partial(UnitOfWork, database, broadcast)
+        secret = _secret(settings)
         container = Container(
             settings=settings,
             clock=clock,
             database=database,
-            uow=partial(UnitOfWork, database, broadcast),
+            uow=uow,
             broadcast=broadcast,
-            cache=MemoryCache(clock),
+            cache=cache,
             limiter=MemoryRateLimiter(clock),
+            cipher=partial(_cipher, settings, secret),
+            auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
             loops=loops,
         )
         container.watch("database", database.ping, is_required=True)
         container.watch("migrations", partial(_at_head, database), is_required=True)
-        container.watch("cache", container.cache.ping)
+        container.watch("cache", cache.ping)
         yield container
 
 
@@ -89,11 +98,36 @@ async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[L
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     postgres = EmbeddedPostgres(settings.marqetfi_data_dir)
-    await asyncio.to_thread(postgres.start)
+    # Before the start: one that is cancelled goes on in its thread, and the stop waits for it.
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    await asyncio.to_thread(postgres.start)
     await asyncio.to_thread(migrations.upgrade, postgres.url)
     loops.append(partial(_keep_running, postgres))
     return postgres.url
+
+
+def _secret(settings: Settings) -> str:
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    return stored_secret(settings.marqetfi_data_dir)
+
+
+def _cipher(settings: Settings, secret: str, purpose: str) -> Cipher:
+    keys = [key.get_secret_value() for key in settings.encryption_keys]
+    return Cipher(keys or [secret], purpose=purpose, salt=settings.encryption_salt)
+
+
+def _auth_service(
+    settings: Settings, secret: str, stack: AsyncExitStack, *, uow: UnitOfWorkFactory, clock: Clock, cache: Cache
+) -> AuthService:
+    hasher = PasswordHasher(memory_kib=settings.password_memory_kib, time_cost=settings.password_time_cost)
+    stack.callback(hasher.close)
+    life = SessionLife(
+        access=timedelta(seconds=settings.access_token_seconds),
+        idle=timedelta(days=settings.refresh_token_days),
+        longest=timedelta(days=settings.refresh_token_max_days),
+    )
+    return AuthService(uow=uow, clock=clock, cache=cache, hasher=hasher, tokens=AccessTokens(secret, clock), life=life)
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:

@@ -28,6 +28,7 @@ from app.core.database import Database
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from tests.factories import Person, create_person
 from tests.servers import RunningServer, serve
 
 type MakeSettings = Callable[..., Settings]
@@ -177,6 +178,24 @@ async def client(server: RunningServer) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the module's server."""
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def user(container: Container) -> Person:
+    """Somebody new for each test, registered and logged in."""
+    return await create_person(container)
+
+
+@pytest_asyncio.fixture
+async def other_user(container: Container) -> Person:
+    """Somebody else, whose things are not `user`'s."""
+    return await create_person(container)
+
+
+@pytest.fixture
+def auth_headers(user: Person) -> dict[str, str]:
+    """Headers that authenticate `user`."""
+    return user.headers
 
 
 @contextmanager

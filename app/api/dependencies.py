@@ -1,11 +1,27 @@
-"""What routes ask for by type: the container, the caller, limits."""
+"""What routes ask for by type: the container, the caller, permissions, limits."""
 
+import hashlib
+import math
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from app.bootstrap import Container
+from app.core.metrics import RATE_LIMITED
+from app.core.rate_limit import Policy
+from app.domain.errors import Forbidden, RateLimited, Unauthorized
+from app.services.auth_service import AuthenticatedUser, ClientInfo
+
+USER_AGENT_LENGTH = 255
+
+bearer = HTTPBearer(
+    auto_error=False,
+    bearerFormat="JWT",
+    scheme_name="bearer",
+    description="The `access_token` of a login, register or refresh.",
+)
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -15,3 +31,93 @@ def container_of(connection: HTTPConnection) -> Container:
 
 
 ContainerDep = Annotated[Container, Depends(container_of)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+async def optional_user(
+    connection: HTTPConnection, credentials: Credentials, container: ContainerDep
+) -> AuthenticatedUser | None:
+    """Who asks; None without an Authorization header, but an invalid one is refused."""
+    if credentials is None:
+        if "authorization" in connection.headers:
+            raise Unauthorized
+        return None
+    return await container.auth.current_user(credentials.credentials)
+
+
+OptionalUser = Annotated[AuthenticatedUser | None, Depends(optional_user)]
+
+
+async def current_user(user: OptionalUser) -> AuthenticatedUser:
+    """Who asks; 401 for nobody."""
+    if user is None:
+        raise Unauthorized
+    return user
+
+
+CurrentUser = Annotated[AuthenticatedUser, Depends(current_user)]
+
+
+async def trader(user: CurrentUser) -> AuthenticatedUser:
+    """Who asks, where they may trade; FEATURE_NOT_ENABLED otherwise."""
+    if "trade" not in user.permissions:
+        raise Forbidden(code="FEATURE_NOT_ENABLED", feature="trade")
+    return user
+
+
+TradingUser = Annotated[AuthenticatedUser, Depends(trader)]
+
+
+async def client_info(connection: HTTPConnection) -> ClientInfo:
+    """Where the request came from."""
+    agent = connection.headers.get("user-agent", "")[:USER_AGENT_LENGTH]
+    storable = "".join(letter for letter in agent if letter.isprintable())
+    return ClientInfo(ip=_ip(connection), user_agent=storable or None)
+
+
+ClientInfoDep = Annotated[ClientInfo, Depends(client_info)]
+
+
+class RateLimit:
+    """Counts a request of the user, or of the address where nobody is logged in; 429 beyond RATE_LIMIT_<NAME>.
+
+    `Depends(RateLimit("trade"))` on a route or router; every answer then carries the RateLimit headers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def __call__(self, connection: HTTPConnection, container: ContainerDep, user: OptionalUser) -> None:
+        """Take a token, or refuse."""
+        caller = f"u:{user.id}" if user else _address_key(connection)
+        await _take(connection, container, self._name, caller)
+
+
+class AddressRateLimit:
+    """Counts a request of an address, before anything is known of who asks."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    async def __call__(self, connection: HTTPConnection, container: ContainerDep) -> None:
+        """Take a token, or refuse."""
+        await _take(connection, container, self._name, _address_key(connection))
+
+
+async def _take(connection: HTTPConnection, container: Container, name: str, caller: str) -> None:
+    per_minute = container.settings.rate_limits[name]
+    if not per_minute:
+        return
+    verdict = await container.limiter.take(Policy(name, per_minute), caller)
+    connection.state.headers.update(verdict.headers())
+    if not verdict.is_allowed:
+        RATE_LIMITED.labels(name).inc()
+        raise RateLimited(retry_after=max(1, math.ceil(verdict.retry_seconds)), limit=name, per_minute=per_minute)
+
+
+def _ip(connection: HTTPConnection) -> str | None:
+    return connection.client.host if connection.client else None
+
+
+def _address_key(connection: HTTPConnection) -> str:
+    return "ip:" + hashlib.sha256((_ip(connection) or "").encode()).hexdigest()[:32]

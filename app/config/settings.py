@@ -58,12 +58,10 @@ class Settings(BaseSettings):
     rate_limit_deposit: PerMinute = 5
     rate_limit_admin: PerMinute = 50
     rate_limit_login: PerMinute = 10
-    rate_limit_account: PerMinute = 5
     rate_limit_register: PerMinute = 5
     rate_limit_refresh: PerMinute = 30
     rate_limit_ticket: PerMinute = 30
-    rate_limit_user: PerMinute = 120
-    rate_limit_ip: PerMinute = 300
+    rate_limit_default: PerMinute = 120
 
     default_venue: str = "paper"
     asset_venues: Names = []

@@ -42,3 +42,8 @@ class User(Base, Timestamped):
         Index("uq_users_lower_email", func.lower(email), unique=True),
         Index("uq_users_lower_username", func.lower(username), unique=True),
     )
+
+    @property
+    def permissions(self) -> list[str]:
+        """What the access level allows."""
+        return self.feature_access_level.permissions

@@ -3,5 +3,9 @@
 from fastapi import APIRouter
 
 from app.api.routing import MarqetRoute
+from app.api.v1.auth.email import email
+from app.api.v1.auth.sessions import sessions
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
+api.include_router(email)
+api.include_router(sessions)

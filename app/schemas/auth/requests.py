@@ -1,0 +1,51 @@
+"""Bodies of the authentication routes."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from app.core.passwords import is_common
+from app.schemas.base import RequestModel
+
+EMAIL_PATTERN = (
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@"
+    r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$"
+)
+
+
+def _not_common(password: str) -> str:
+    if is_common(password):
+        raise PydanticCustomError("password_common", "The password is one of those that are tried first")
+    return password
+
+
+Email = Annotated[str, Field(max_length=254, pattern=EMAIL_PATTERN, examples=["user@example.com"])]
+Username = Annotated[str, Field(min_length=3, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$", examples=["user123"])]
+NewPassword = Annotated[
+    str,
+    Field(min_length=8, max_length=128, examples=["correct horse battery"]),
+    AfterValidator(_not_common),
+]
+RefreshToken = Annotated[str, Field(min_length=1, max_length=256, examples=["mqr_..."])]
+
+
+class RegisterRequest(RequestModel):
+    """A new account."""
+
+    email: Email
+    username: Username
+    password: NewPassword
+
+
+class LoginRequest(RequestModel):
+    """Credentials of an account."""
+
+    email: Email
+    password: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class RefreshRequest(RequestModel):
+    """The refresh token that came with the last login or refresh."""
+
+    refresh_token: RefreshToken
