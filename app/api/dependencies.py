@@ -4,7 +4,7 @@ import hashlib
 import math
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
@@ -78,30 +78,25 @@ async def client_info(connection: HTTPConnection) -> ClientInfo:
 ClientInfoDep = Annotated[ClientInfo, Depends(client_info)]
 
 
-class RateLimit:
-    """Counts a request of the user, or of the address where nobody is logged in; 429 beyond RATE_LIMIT_<NAME>.
+def rate_limit(name: str) -> params.Depends:
+    """For a route's or router's `dependencies`: 429 beyond RATE_LIMIT_<NAME> requests a minute of one user.
 
-    `Depends(RateLimit("trade"))` on a route or router; every answer then carries the RateLimit headers.
+    Where nobody is logged in the address counts. Every answer carries the RateLimit headers.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    async def limit(connection: HTTPConnection, container: ContainerDep, user: OptionalUser) -> None:
+        await _take(connection, container, name, f"u:{user.id}" if user else _address_key(connection))
 
-    async def __call__(self, connection: HTTPConnection, container: ContainerDep, user: OptionalUser) -> None:
-        """Take a token, or refuse."""
-        caller = f"u:{user.id}" if user else _address_key(connection)
-        await _take(connection, container, self._name, caller)
+    return params.Depends(limit)
 
 
-class AddressRateLimit:
-    """Counts a request of an address, before anything is known of who asks."""
+def address_rate_limit(name: str) -> params.Depends:
+    """Like `rate_limit`, but of one address, before anything is known of who asks."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    async def limit(connection: HTTPConnection, container: ContainerDep) -> None:
+        await _take(connection, container, name, _address_key(connection))
 
-    async def __call__(self, connection: HTTPConnection, container: ContainerDep) -> None:
-        """Take a token, or refuse."""
-        await _take(connection, container, self._name, _address_key(connection))
+    return params.Depends(limit)
 
 
 async def _take(connection: HTTPConnection, container: Container, name: str, caller: str) -> None:

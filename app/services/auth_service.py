@@ -12,13 +12,13 @@ from app.core.cache import Cache
 from app.core.clock import Clock
 from app.core.json import decode, encode
 from app.core.security import AccessClaims, AccessTokens, PasswordHasher, fingerprint, random_token
+from app.domain.channels import SESSION_REVOKED_TOPIC
 from app.domain.enums import AuthMethod, FeatureAccessLevel
 from app.domain.errors import Conflict, NotFound, Unauthorized
 from app.models.auth import Session
 from app.models.user import User
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
-SESSION_REVOKED_TOPIC = "session.revoked"
 REFRESH_GRACE = timedelta(seconds=10)
 TICKET_SECONDS = 30
 

@@ -1,8 +1,6 @@
 """Accounts by email and password: register, log in, refresh."""
 
-from fastapi import Depends
-
-from app.api.dependencies import AddressRateLimit, ClientInfoDep, ContainerDep
+from app.api.dependencies import ClientInfoDep, ContainerDep, address_rate_limit
 from app.api.errors import responses
 from app.api.routing import router
 from app.schemas.auth.requests import LoginRequest, RefreshRequest, RegisterRequest
@@ -16,7 +14,7 @@ email = router(prefix="/auth", tag="auth")
     "/register",
     status_code=201,
     response_model=Tokens,
-    dependencies=[Depends(AddressRateLimit("register"))],
+    dependencies=[address_rate_limit("register")],
     responses=responses("VALIDATION_ERROR", "INVALID_JSON", "ALREADY_EXISTS", "RATE_LIMITED"),
 )
 async def register(body: RegisterRequest, client: ClientInfoDep, container: ContainerDep) -> TokenPair:
@@ -29,7 +27,7 @@ async def register(body: RegisterRequest, client: ClientInfoDep, container: Cont
 @email.post(
     "/login",
     response_model=Tokens,
-    dependencies=[Depends(AddressRateLimit("login"))],
+    dependencies=[address_rate_limit("login")],
     responses=responses("VALIDATION_ERROR", "INVALID_JSON", "INVALID_CREDENTIALS", "RATE_LIMITED"),
 )
 async def login(body: LoginRequest, client: ClientInfoDep, container: ContainerDep) -> TokenPair:
@@ -40,7 +38,7 @@ async def login(body: LoginRequest, client: ClientInfoDep, container: ContainerD
 @email.post(
     "/refresh",
     response_model=Tokens,
-    dependencies=[Depends(AddressRateLimit("refresh"))],
+    dependencies=[address_rate_limit("refresh")],
     responses=responses(
         "VALIDATION_ERROR", "UNAUTHORIZED", "REFRESH_TOKEN_REUSED", "REFRESH_IN_PROGRESS", "RATE_LIMITED"
     ),

@@ -2,9 +2,7 @@
 
 from uuid import UUID
 
-from fastapi import Depends
-
-from app.api.dependencies import ContainerDep, CurrentUser, RateLimit
+from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import responses
 from app.api.routing import router
 from app.domain.errors import Unauthorized
@@ -65,7 +63,7 @@ async def revoke_session(session_id: UUID, user: CurrentUser, container: Contain
 @sessions.post(
     "/ws-ticket",
     response_model=Ticket,
-    dependencies=[Depends(RateLimit("ticket"))],
+    dependencies=[rate_limit("ticket")],
     responses=responses("UNAUTHORIZED", "TOKEN_EXPIRED", "RATE_LIMITED"),
 )
 async def websocket_ticket(user: CurrentUser, container: ContainerDep) -> Ticket:
