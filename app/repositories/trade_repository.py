@@ -1,6 +1,7 @@
 """Questions about trades."""
 
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
