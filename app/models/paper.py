@@ -1,6 +1,7 @@
 """The paper venue's own books: accounts, double-entry ledger, orders, positions."""
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.enums import OrderSide, OrderType, PaperOrderStatus, PaperPositionStatus, PositionSide
@@ -89,8 +90,8 @@ class PaperPosition(Base, Timestamped):
 class PaperOrder(Base, Timestamped):
     """One order as the paper venue keeps it, found by the client id that was sent with it.
 
-    A liquidation is an order too, with a negative client id made from its position. `size` is empty for an order
-    refused before its size was known; `size_left` and `margin_left` are the position's just after the fill.
+    A liquidation is an order too, with a negative client id made from its position. A refused one keeps `reason` and
+    `details`, and no size; `size_left` and `margin_left` are the position's just after the fill.
     """
 
     __tablename__ = "paper_orders"
@@ -110,6 +111,7 @@ class PaperOrder(Base, Timestamped):
     reserved: Mapped[Money] = mapped_column(server_default="0")
     status: Mapped[PaperOrderStatus] = mapped_column(StoredEnum(PaperOrderStatus))
     reason: Mapped[str | None] = mapped_column(String(32))
+    details: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
     fill_price: Mapped[Money | None]
     fee: Mapped[Money | None]
     pnl: Mapped[Money | None]

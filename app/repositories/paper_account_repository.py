@@ -83,6 +83,10 @@ class PaperAccountRepository(Repository[PaperAccount]):
         rows = await self.session.execute(query.order_by(PaperAccount.id).with_for_update(of=PaperAccount))
         return dict(rows.tuples().all())
 
+    async def now(self) -> datetime:
+        """The database's clock."""
+        return (await self.session.execute(select(func.clock_timestamp()))).scalar_one()
+
     async def post(self, bookings: Sequence[Booking]) -> None:
         """Write bookings, and bring the rows of their accounts, which the caller has locked, up to date with them."""
         entries = [(i, booking, entry) for i, booking in enumerate(bookings) for entry in booking.entries]

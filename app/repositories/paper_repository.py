@@ -70,9 +70,15 @@ class PaperRepository(Repository[PaperOrder]):
         position = exists().where(PaperPosition.account_id == account_id, _IS_OPEN)
         return bool(await self.session.scalar(select(order | position)))
 
-    async def add_all(self, rows: Sequence[PaperOrder | PaperPosition]) -> None:
-        """Insert rows and read back what the database gave them."""
-        self.session.add_all(rows)
+    async def owners(self, position_ids: Sequence[int], order_ids: Sequence[int]) -> Sequence[int]:
+        """The accounts that positions and orders belong to."""
+        of_positions = select(PaperPosition.account_id).where(PaperPosition.id.in_(position_ids))
+        of_orders = select(PaperOrder.account_id).where(PaperOrder.id.in_(order_ids))
+        return (await self.session.scalars(of_positions.union(of_orders))).all()
+
+    async def add_position(self, position: PaperPosition) -> None:
+        """Insert a position and read back its id."""
+        self.session.add(position)
         await self.session.flush()
 
     async def change_order(self, order: PaperOrder, expected: PaperOrderStatus, **values: object) -> None:

@@ -18,6 +18,7 @@ from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.intent_repository import IntentRepository
 from app.repositories.order_repository import OrderRepository
 from app.repositories.pair_repository import PairRepository
+from app.repositories.paper_account_repository import PaperAccountRepository
 from app.repositories.paper_repository import PaperRepository
 from app.repositories.position_repository import PositionRepository
 from app.repositories.session_repository import SessionRepository
@@ -62,6 +63,7 @@ class UnitOfWork:
         self.events = EventRepository(session)
         self.idempotency = IdempotencyRepository(session)
         self.paper = PaperRepository(session)
+        self.paper_accounts = PaperAccountRepository(session)
         return self
 
     async def __aexit__(

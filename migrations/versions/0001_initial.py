@@ -814,6 +814,7 @@ def upgrade() -> None:
         sa.Column("reserved", sa.Numeric(precision=38, scale=18), server_default="0", nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
+        sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("fill_price", sa.Numeric(precision=38, scale=18), nullable=True),
         sa.Column("fee", sa.Numeric(precision=38, scale=18), nullable=True),
         sa.Column("pnl", sa.Numeric(precision=38, scale=18), nullable=True),

@@ -1,0 +1,119 @@
+"""The paper venue's matching: books fed by ticks, and what they match booked in the venue's tables."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import batched
+
+from app.domain.prices import Tick
+from app.domain.trading import VenueFill
+from app.models.paper import PaperOrder, PaperPosition
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.providers.base import OnFill, QuoteBoard
+from app.services.providers.paper.books import MatchKind, PairBooks, PaperMatch
+from app.services.providers.paper.matching import PairOf, book_matches
+
+BATCH = 100
+
+type OnLateMatch = Callable[[Sequence[PaperMatch]], None]
+
+
+class PaperMarket:
+    """The matching venue of the pairs that were loaded here; of others it knows nothing and is told nothing.
+
+    `load` starts a pair's books anew from the tables, so it is right at the start, after ticks were missed, and
+    whenever another process may have traded.
+    """
+
+    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf) -> None:
+        self._uow = uow
+        self._board = board
+        self._pair_of = pair_of
+        self._books: dict[int, PairBooks] = {}
+        # Books that are being read: what is committed meanwhile is in the tables too late for them.
+        self._loading: dict[int, PairBooks] = {}
+        self._load_lock = asyncio.Lock()
+        self._unheard: list[PaperMatch] = []
+        self._tell: OnLateMatch = self._unheard.extend
+        self._on_fill: OnFill | None = None
+
+    def on_tick(self, tick: Tick) -> Sequence[PaperMatch]:
+        """Judge one tick of a pair; what it did is to be committed in order."""
+        books = self._books.get(tick.pair_id)
+        return books.on_tick(tick) if books is not None else ()
+
+    async def commit(self, matches: Sequence[PaperMatch]) -> list[VenueFill]:
+        """Book matches, each once however often it is asked; the fills of all that have one, in order."""
+        fills: list[VenueFill] = []
+        for batch in batched(matches, BATCH):
+            async with self._uow() as work:
+                booked = await book_matches(work, batch, self._pair_of)
+            for match in batch:
+                self.forget(match.kind, match.pair_id, match.row_id)
+            for position in booked.opened:
+                self.watch_position(position)
+            fills += booked.fills
+        if self._on_fill is not None:
+            for fill in fills:
+                await self._on_fill(fill)
+        return fills
+
+    async def load(self, pair_ids: Sequence[int]) -> Sequence[PaperMatch]:
+        """Read the open positions and resting orders of pairs, and play them the kept ticks; what those did."""
+        async with self._load_lock:
+            self._loading = {pair_id: PairBooks() for pair_id in pair_ids}
+            try:
+                async with self._uow() as work:
+                    positions = await work.paper.open_positions(pair_ids)
+                    orders = await work.paper.resting_orders(pair_ids)
+            finally:
+                loaded, self._loading = self._loading, {}
+            for position in positions:
+                loaded[position.pair_id].add_position(position, ())
+            for order in orders:
+                loaded[order.pair_id].add_order(order, ())
+            self._books |= loaded
+            ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))
+            return [match for tick in ticks for match in self.on_tick(tick)]
+
+    def on_late_match(self, listener: OnLateMatch) -> None:
+        """Register who is told of what kept ticks did to something added after them."""
+        self._tell = listener
+        if self._unheard:
+            listener(self._unheard)
+
+    def on_fill(self, listener: OnFill) -> None:
+        """Register who is told of every fill, besides whoever committed it."""
+        self._on_fill = listener
+
+    def watch_position(self, position: PaperPosition) -> None:
+        """Watch a position that was just committed."""
+        pair_id, armed = position.pair_id, position.armed_sequence
+        if pair_id in self._loading:
+            self._loading[pair_id].add_position(position, ())
+        if pair_id in self._books:
+            self._tell_of(self._books[pair_id].add_position(position, self._board.kept(pair_id, armed)))
+
+    def watch_order(self, order: PaperOrder) -> None:
+        """Watch a resting order that was just committed."""
+        pair_id, armed = order.pair_id, order.armed_sequence
+        if pair_id in self._loading:
+            self._loading[pair_id].add_order(order, ())
+        if pair_id in self._books:
+            self._tell_of(self._books[pair_id].add_order(order, self._board.kept(pair_id, armed)))
+
+    async def settle(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
+        """Book what a tick has done to a row already, so that nothing that comes later overtakes it."""
+        books = self._books.get(pair_id)
+        match = books.matched(kind, row_id) if books is not None else None
+        if match is not None:
+            await self.commit([match])
+
+    def forget(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
+        """Stop watching a row that was closed, cancelled or booked."""
+        for books in (self._books.get(pair_id), self._loading.get(pair_id)):
+            if books is not None:
+                books.forget(kind, row_id)
+
+    def _tell_of(self, match: PaperMatch | None) -> None:
+        if match is not None:
+            self._tell([match])

@@ -1,0 +1,200 @@
+"""The paper venue: a real exchange in miniature, whose books are its own tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from app.core.clock import Clock
+from app.domain import ledger
+from app.domain.enums import PaperOrderStatus
+from app.domain.errors import Conflict
+from app.domain.money import ZERO
+from app.domain.prices import Price
+from app.domain.trading import (
+    AccountRef,
+    CloseParams,
+    PairListing,
+    TradeParams,
+    TradeResult,
+    VenueBalance,
+    VenueCapabilities,
+    VenueFill,
+    VenueOutcome,
+    VenuePosition,
+    VenueRef,
+)
+from app.models.market import Pair
+from app.repositories.outcomes import unknown_when_lost
+from app.repositories.paper_repository import Execution
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.providers.base import BaseTradingProvider, OnFill, QuoteBoard
+from app.services.providers.paper.books import MatchKind
+from app.services.providers.paper.catalogue import CATALOGUE, VENUE
+from app.services.providers.paper.desk import Desk, Moment
+from app.services.providers.paper.mapping import fill_of, position_of, result_of
+from app.services.providers.paper.market import PaperMarket
+
+
+class PriceBoard(QuoteBoard, Protocol):
+    """The last ticks of this process, and prices as they are answered."""
+
+    def price(self, pair: Pair) -> Price:
+        """The pair's price; Unavailable before the first tick."""
+        ...
+
+
+class PairDirectory(Protocol):
+    """Finds pairs."""
+
+    def by_id(self, pair_id: int) -> Pair:
+        """The pair; NotFound for an unknown id."""
+        ...
+
+    def resolve_pair(self, text: str, venue: str) -> Pair:
+        """The pair that a symbol means at a venue; NotFound for an unknown one."""
+        ...
+
+
+class PaperProvider(BaseTradingProvider):
+    """Orders fill in the calling process, at the last tick it has seen once it holds the account.
+
+    Everything that changes an account's orders, positions or money holds the lock of its row from before it looks
+    until it commits, so nothing is spent, filled or closed twice, and a deadline is judged by the database's clock.
+    `market` does what ticks do.
+    """
+
+    name = VENUE
+    capabilities = VenueCapabilities(netting=False, native_exits=False, drops_duplicates=False)
+
+    def __init__(
+        self,
+        uow: UnitOfWorkFactory,
+        board: PriceBoard,
+        directory: PairDirectory,
+        clock: Clock,
+        starting_balance: Decimal,
+    ) -> None:
+        self.market = PaperMarket(uow, board, directory.by_id)
+        self._uow = uow
+        self._board = board
+        self._directory = directory
+        self._clock = clock
+        self._starting_balance = starting_balance
+
+    async def get_pairs(self) -> list[PairListing]:
+        """The catalogue."""
+        return [pair.listing for pair in CATALOGUE]
+
+    async def get_price(self, asset: str, quote: str) -> Price:
+        """The price on the board of this process."""
+        return self._board.price(self._directory.resolve_pair(asset + quote, self.name))
+
+    async def open_trade(self, trade_params: TradeParams) -> TradeResult:
+        """Fill a market order at the quote; a limit order too where it is marketable, else let it rest."""
+        ref, client_id = trade_params.ref, trade_params.client_id
+        async with unknown_when_lost(client_id), self._uow() as work:
+            desk = await self._desk(work, ref.user_id)
+            known = await desk.find(client_id)
+            placed = known or await desk.open(trade_params, self._moment(ref.pair_id))
+        if known is None:
+            self._watch(placed)
+        return result_of(placed, ref.venue_account_id)
+
+    async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
+        """Reduce a position at the quote; a size beyond the position's closes it whole."""
+        position_id = _position_id(index)
+        async with unknown_when_lost(params.client_id):
+            await self.market.settle(MatchKind.LIQUIDATION, pair_id, position_id)
+            async with self._uow() as work:
+                desk = await self._desk(work, params.ref.user_id)
+                known = await desk.find(params.client_id)
+                done = known or await desk.close(params, position_id, self._moment(pair_id))
+        if done.order.size_left == ZERO:
+            self.market.forget(MatchKind.LIQUIDATION, pair_id, position_id)
+        return result_of(done, params.ref.venue_account_id)
+
+    async def cancel_order(self, ref: VenueRef, client_id: int) -> TradeResult:
+        """Take a resting order off and release what it reserved; REJECTED as NOT_FOUND for an unknown one."""
+        async with unknown_when_lost(client_id):
+            await self._settle_order(ref, client_id)
+            async with self._uow() as work:
+                desk = await self._desk(work, ref.user_id)
+                found = await desk.find(client_id)
+                if found is not None:
+                    await desk.cancel(found.order)
+        if found is None:
+            return TradeResult(client_id, VenueOutcome.REJECTED, reason="NOT_FOUND")
+        self.market.forget(MatchKind.LIMIT_FILL, found.order.pair_id, found.order.id)
+        return result_of(found, ref.venue_account_id)
+
+    async def query(self, ref: VenueRef, client_id: int) -> TradeResult | None:
+        """The venue's word on a client id; after `not_after`, None is proof that it will never know it.
+
+        The account's lock is waited for: a request that has it is done then, one that gets it later is too late.
+        """
+        async with self._uow() as work:
+            found = await (await self._desk(work, ref.user_id)).find(client_id)
+        return result_of(found, ref.venue_account_id) if found else None
+
+    async def open_positions(self, refs: Sequence[VenueRef]) -> list[VenuePosition]:
+        """Every open position of the accounts and pairs named."""
+        venue_accounts = {ref.user_id: ref.venue_account_id for ref in refs}
+        async with self._uow() as work:
+            rows = await work.paper.open_positions_of([(ref.user_id, ref.pair_id) for ref in refs])
+        return [position_of(position, venue_accounts[user_id]) for position, user_id in rows]
+
+    async def fills_since(self, ref: VenueRef, since: datetime) -> list[VenueFill]:
+        """Executions of one account and pair, oldest first, liquidations included."""
+        async with self._uow() as work:
+            account = await work.paper_accounts.of_user(ref.user_id, self._starting_balance)
+            executions = await work.paper.fills_since(account.id, ref.pair_id, since)
+        return [fill_of(order, position, ref.venue_account_id) for order, position in executions if position]
+
+    async def balance(self, ref: AccountRef) -> VenueBalance:
+        """The account's money; a new account has the starting balance."""
+        async with self._uow() as work:
+            account = await work.paper_accounts.of_user(ref.user_id, self._starting_balance)
+        return VenueBalance(free=account.balance, locked=account.margin)
+
+    async def ping(self) -> None:
+        """The venue can be reached while its tables can."""
+        async with self._uow() as work:
+            await work.paper_accounts.now()
+
+    def on_fill(self, listener: OnFill) -> None:
+        """Register who is told of fills that ticks made, once each is booked."""
+        self.market.on_fill(listener)
+
+    async def reset(self, user_id: int) -> VenueBalance:
+        """Bring an account back to the starting balance; Conflict while it has a position or a resting order."""
+        async with self._uow() as work:
+            account, _ = await work.paper_accounts.lock(user_id, self._starting_balance)
+            if await work.paper.is_in_use(account.id):
+                raise Conflict("Close every position and cancel every resting order of the paper account first.")
+            await work.paper_accounts.post([ledger.reset(account.id, account.balance, self._starting_balance)])
+        return VenueBalance(free=self._starting_balance, locked=ZERO)
+
+    async def _desk(self, work: UnitOfWork, user_id: int) -> Desk:
+        return Desk(work, await work.paper_accounts.lock(user_id, self._starting_balance))
+
+    def _moment(self, pair_id: int) -> Moment:
+        return Moment(self._directory.by_id(pair_id), self._board.latest(pair_id), self._clock.now())
+
+    def _watch(self, placed: Execution) -> None:
+        if placed.position is not None:
+            self.market.watch_position(placed.position)
+        elif placed.order.status is PaperOrderStatus.RESTING:
+            self.market.watch_order(placed.order)
+
+    async def _settle_order(self, ref: VenueRef, client_id: int) -> None:
+        """Book what a tick has done to an order already, before anything is asked of it."""
+        async with self._uow() as work:
+            found = (await work.paper.by_client_ids([client_id])).get(client_id)
+        if found is not None and found.order.status is PaperOrderStatus.RESTING:
+            await self.market.settle(MatchKind.LIMIT_FILL, ref.pair_id, found.order.id)
+
+
+def _position_id(index: str) -> int:
+    """The position that a venue trade index names; 0, which none has, for what is no index of ours."""
+    return int(index) if index.isascii() and index.isdecimal() and len(index) < 19 else 0
