@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import count, islice
 from operator import attrgetter, itemgetter
 
 from app.domain.enums import PositionSide
+from app.domain.resting import INFINITY, Orders
 from app.domain.side_book import SideBook
 from app.domain.triggers import Activated, Crossing, Tick, TriggerOrder, play, trailing_stop
-from app.domain.watermarks import INFINITY, Resting, TrailingOrder
 
 NOTHING: tuple[Crossing, ...] = ()
 
@@ -33,23 +33,13 @@ class WatermarkChanges:
     """What a checkpoint at tick `sequence` has to write since the one before it.
 
     `activated` orders get a new armed tick on their own rows, in the same transaction. Changes that could not be
-    written stay valid when later ones are written after them.
+    written stay valid: write them before later ones.
     """
 
     sequence: int
     upserts: tuple[Watermark, ...]
     deletes: tuple[tuple[PositionSide, int], ...]
     activated: tuple[Activated, ...]
-
-
-class _Waiting(Resting):
-    """An order armed at a tick that this book has not seen yet."""
-
-    __slots__ = ("order",)
-
-    def __init__(self, order: TriggerOrder) -> None:
-        super().__init__(order)
-        self.order = order
 
 
 class TriggerBook:
@@ -65,6 +55,7 @@ class TriggerBook:
     __slots__ = (
         "_ceiling",
         "_floor",
+        "_generations",
         "_long",
         "_orders",
         "_played_activations",
@@ -72,16 +63,20 @@ class TriggerBook:
         "_settled",
         "_short",
         "_waiting",
+        "_waiting_orders",
     )
 
     def __init__(self, sequence: int, rows: Iterable[Watermark] = ()) -> None:
         self._sequence = sequence
+        self._generations = count()
+        self._orders: Orders = {}
         known = [(row.side, (row.from_sequence, row.extreme)) for row in rows]
         self._long, self._short = (
-            SideBook(side, [row for of, row in known if of is side]) for side in (PositionSide.LONG, PositionSide.SHORT)
+            SideBook(side, self._orders, [row for of, row in known if of is side])
+            for side in (PositionSide.LONG, PositionSide.SHORT)
         )
-        self._orders: dict[int, Resting] = {}
-        self._waiting: list[tuple[int, _Waiting]] = []
+        self._waiting: list[tuple[int, int, TriggerOrder]] = []
+        self._waiting_orders: dict[int, TriggerOrder] = {}
         self._played_activations: list[Activated] = []
         self._settled: Decimal | None = None
         self._disturb()
@@ -92,10 +87,10 @@ class TriggerBook:
         return self._sequence
 
     def __len__(self) -> int:
-        return len(self._orders)
+        return len(self._orders) + len(self._waiting_orders)
 
     def __contains__(self, order_id: int) -> bool:
-        return order_id in self._orders
+        return order_id in self._orders or order_id in self._waiting_orders
 
     def on_price(self, sequence: int, price: Decimal) -> Sequence[Crossing]:
         """Judge one tick: what it fires, by ascending order id. A tick not after the last one is ignored."""
@@ -111,46 +106,45 @@ class TriggerBook:
         played first. If the order fires at one of them it does not rest: that crossing is returned.
         """
         order_id = order.order_id
-        known = self._orders.get(order_id)
-        if known is not None:
-            if known.version >= order.version:
+        if order_id in self:
+            if self._version_of(order_id) >= order.version:
                 return None
             self.cancel(order_id)
         self._disturb()
         if order.watched_after > self._sequence:
-            waiting = self._orders[order_id] = _Waiting(order)
-            heappush(self._waiting, (order.watched_after, waiting))
-            return None
-        if kept_ticks and order.watched_after < self._sequence:
+            self._waiting_orders[order_id] = order
+            heappush(self._waiting, (order.watched_after, next(self._generations), order))
+        elif kept_ticks and order.watched_after < self._sequence:
             return self._add_late(order, kept_ticks)
-        self._orders[order_id] = self._side(order).rest(order, order.armed_sequence, order.starting_watermark)
+        else:
+            self._rest(order, order.armed_sequence, order.starting_watermark)
         return None
 
     def cancel(self, order_id: int) -> bool:
         """Take an order out; False where it is not here (any more)."""
-        resting = self._orders.pop(order_id, None)
-        if resting is None:
-            return False
-        if isinstance(resting, _Waiting):
-            resting.live = False
-        else:
-            self._side(resting).remove(resting)
+        state = self._orders.pop(order_id, None)
+        if state is None:
+            return self._waiting_orders.pop(order_id, None) is not None
+        self._side(state[2]).remove(state)
         return True
 
     def stop_of(self, order_id: int) -> Decimal | None:
         """The live exact stop of a trailing order; None for others and before activation."""
-        resting = self._orders.get(order_id)
-        if isinstance(resting, _Waiting):
-            start = resting.order.starting_watermark
-            return None if start is None else trailing_stop(resting.order, start)
-        return self._side(resting).stop_of(resting) if isinstance(resting, TrailingOrder) else None
+        state = self._orders.get(order_id)
+        if state is not None:
+            return self._side(state[2]).stop_of(state) if len(state) == 6 else None
+        waiting = self._waiting_orders.get(order_id)
+        if waiting is None or waiting.starting_watermark is None:
+            return None
+        return trailing_stop(waiting, waiting.starting_watermark)
 
     def watermark_of(self, order_id: int) -> Decimal | None:
         """The best price since a trailing order was armed; None for others and before activation."""
-        resting = self._orders.get(order_id)
-        if isinstance(resting, _Waiting):
-            return resting.order.starting_watermark
-        return self._side(resting).watermark_of(resting) if isinstance(resting, TrailingOrder) else None
+        state = self._orders.get(order_id)
+        if state is not None:
+            return self._side(state[2]).watermark_of(state) if len(state) == 6 else None
+        waiting = self._waiting_orders.get(order_id)
+        return None if waiting is None else waiting.starting_watermark
 
     def rows(self) -> list[Watermark]:
         """All watermark rows as of `sequence`."""
@@ -177,8 +171,6 @@ class TriggerBook:
             return NOTHING
         tick = sequence, price
         crossings = self._long.judge(tick) + self._short.judge(tick)
-        for crossing in crossings:
-            del self._orders[crossing.order_id]
         if self._waiting:
             self._admit_watched_before(sequence + 1)
         else:
@@ -200,11 +192,10 @@ class TriggerBook:
 
     def _admit_watched_before(self, sequence: int) -> None:
         while self._waiting and self._waiting[0][0] < sequence:
-            waiting = heappop(self._waiting)[1]
-            if waiting.live:
-                order = waiting.order
-                resting = self._side(order).rest(order, order.armed_sequence, order.starting_watermark)
-                self._orders[order.order_id] = resting
+            order = heappop(self._waiting)[2]
+            if self._waiting_orders.get(order.order_id) is order:
+                del self._waiting_orders[order.order_id]
+                self._rest(order, order.armed_sequence, order.starting_watermark)
 
     def _add_late(self, order: TriggerOrder, kept_ticks: Sequence[Tick]) -> Crossing | None:
         missed = islice(
@@ -219,11 +210,19 @@ class TriggerBook:
             self._played_activations.append(
                 Activated(order.order_id, order.version, standing.armed_sequence, standing.armed_price)
             )
-        self._orders[order.order_id] = self._side(order).rest(order, standing.armed_sequence, standing.watermark)
+        self._rest(order, standing.armed_sequence, standing.watermark)
         return None
 
-    def _side(self, order: TriggerOrder | Resting) -> SideBook:
-        return self._long if order.side is PositionSide.LONG else self._short
+    def _rest(self, order: TriggerOrder, armed_sequence: int, watermark: Decimal | None) -> None:
+        side = self._side(order.side is PositionSide.LONG)
+        side.rest(order, next(self._generations), armed_sequence, watermark)
+
+    def _version_of(self, order_id: int) -> int:
+        state = self._orders.get(order_id)
+        return self._waiting_orders[order_id].version if state is None else state[1]
+
+    def _side(self, is_long: bool) -> SideBook:
+        return self._long if is_long else self._short
 
     def _sides(self) -> tuple[tuple[PositionSide, SideBook], tuple[PositionSide, SideBook]]:
         return (PositionSide.LONG, self._long), (PositionSide.SHORT, self._short)

@@ -11,117 +11,83 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple, Self
 
-from app.domain.triggers import TriggerOrder, distance_below, percentage_below
+from app.domain.resting import INFINITY, Heap, Orders, TrailingState, is_live, sweep, top
+from app.domain.triggers import distance_below, percentage_below
 
-INFINITY = Decimal("Infinity")
 _SPARE = 64
 
 
-class Resting:
-    """One order in a book. Heaps forget it lazily, once `live` is false."""
+class TrailingCrossing(NamedTuple):
+    """A trailing stop that was reached: the reach of its final exact stop, and its watermark."""
 
-    __slots__ = ("live", "order_id", "side", "version")
-
-    def __init__(self, order: TriggerOrder) -> None:
-        self.live = True
-        self.order_id = order.order_id
-        self.version = order.version
-        self.side = order.side
-
-    def __lt__(self, other: Self) -> bool:
-        """Ties at a level need no order: crossings are sorted when all are known."""
-        return False
-
-
-class TrailingOrder(Resting):
-    """A trailing stop; `offset` is its distance or percentage, `group` None until it is activated."""
-
-    __slots__ = ("by_percentage", "group", "offset")
-
-    def __init__(self, order: TriggerOrder, offset: Decimal) -> None:
-        super().__init__(order)
-        self.by_percentage = order.trailing_distance is None
-        self.offset = offset
-        self.group: WatermarkGroup | None = None
+    order_id: int
+    reach: Decimal
+    extreme: Decimal
 
 
 class WatermarkGroup:
     """Trailing stops with one watermark: `extreme`, the best price from `from_sequence` to the next group.
 
     The tightest of them is the one with the smallest offset, whatever the extreme, so two heaps of offsets serve
-    for life. `queued` is the reach under which the group stands in the queue of next stops.
+    for life. `number` is how an order names its group, `queued` the reach under which the group stands in the queue
+    of next stops.
     """
 
-    __slots__ = ("distances", "extreme", "from_sequence", "members", "percentages", "queued")
+    __slots__ = ("distances", "extreme", "from_sequence", "members", "number", "percentages", "queued")
 
-    def __init__(self, from_sequence: int, extreme: Decimal) -> None:
+    def __init__(self, number: int, from_sequence: int, extreme: Decimal) -> None:
+        self.number = number
         self.from_sequence = from_sequence
         self.extreme = extreme
         self.members = 0
         self.queued: Decimal | None = None
-        self.distances: list[tuple[Decimal, TrailingOrder]] = []
-        self.percentages: list[tuple[Decimal, TrailingOrder]] = []
+        self.distances: Heap = []
+        self.percentages: Heap = []
 
     def __lt__(self, other: Self) -> bool:
         """Ties in the queue need no order: every group that is reached is judged."""
         return False
 
-    def add(self, order: TrailingOrder) -> None:
+    def add(self, order_id: int, state: TrailingState, orders: Orders) -> None:
         """Let an order share this watermark."""
-        order.group = self
+        generation, version, is_long, offset, by_percentage, _ = state
+        orders[order_id] = generation, version, is_long, offset, by_percentage, self.number
         self.members += 1
-        heappush(self.percentages if order.by_percentage else self.distances, (order.offset, order))
+        heappush(self.percentages if by_percentage else self.distances, (offset, order_id, generation))
 
-    def absorb(self, other: Self) -> None:
-        """Take over the orders of a smaller group; an order moves at most log2(n) times in its life."""
-        for _, order in (*other.distances, *other.percentages):
-            if order.live:
-                self.add(order)
+    def reach_of(self, offset: Decimal, by_percentage: bool) -> Decimal:
+        """The reach at which an order with this offset fires: its exact stop, negated."""
+        below = percentage_below if by_percentage else distance_below
+        return below(self.extreme, offset).copy_negate()
 
-    def reach_of(self, order: TrailingOrder) -> Decimal:
-        """The reach at which one of its orders fires: its exact stop, negated."""
-        below = percentage_below if order.by_percentage else distance_below
-        return below(self.extreme, order.offset).copy_negate()
-
-    def next_reach(self) -> Decimal:
+    def next_reach(self, orders: Orders) -> Decimal:
         """The reach of its tightest order, Infinity where it has none."""
         reach = INFINITY
-        for heap in (self.distances, self.percentages):
-            while heap and not heap[0][1].live:
-                heappop(heap)
+        for heap, by_percentage in ((self.distances, False), (self.percentages, True)):
             if heap:
-                reach = min(reach, self.reach_of(heap[0][1]))
+                offset = top(heap, orders)
+                if heap:
+                    reach = min(reach, self.reach_of(offset, by_percentage))
         return reach
 
-    def pop_reached(self, reach: Decimal) -> list["TrailingCrossing"]:
+    def pop_reached(self, reach: Decimal, orders: Orders) -> list[TrailingCrossing]:
         """Take out the orders that fire at a reach."""
         crossings: list[TrailingCrossing] = []
-        for heap in (self.distances, self.percentages):
+        for heap, by_percentage in ((self.distances, False), (self.percentages, True)):
             while heap:
-                order = heap[0][1]
-                if order.live:
-                    own = self.reach_of(order)
-                    if own > reach:
-                        break
-                    order.live = False
+                own = self.reach_of(heap[0][0], by_percentage)
+                if own > reach:
+                    break
+                entry = heappop(heap)
+                if is_live(orders, entry):
                     self.members -= 1
-                    crossings.append(TrailingCrossing(order, own, self.extreme))
-                heappop(heap)
+                    crossings.append(TrailingCrossing(entry[1], own, self.extreme))
         return crossings
 
-    def sweep(self) -> None:
+    def sweep(self, orders: Orders) -> None:
         """Forget the orders that have left."""
-        for heap in (self.distances, self.percentages):
-            heap[:] = [entry for entry in heap if entry[1].live]
-            heapify(heap)
-
-
-class TrailingCrossing(NamedTuple):
-    """A trailing stop that was reached: the reach of its final exact stop, and its watermark."""
-
-    order: TrailingOrder
-    reach: Decimal
-    extreme: Decimal
+        sweep(self.distances, orders)
+        sweep(self.percentages, orders)
 
 
 class Watermarks:
@@ -132,10 +98,13 @@ class Watermarks:
     better than a later one is merged into it; one whose last order leaves is dropped.
     """
 
-    __slots__ = ("_changed", "_groups", "_queue", "_starts", "_stored")
+    __slots__ = ("_by_number", "_changed", "_groups", "_numbers", "_orders", "_queue", "_starts", "_stored")
 
-    def __init__(self, rows: list[tuple[int, Decimal]]) -> None:
-        self._groups = [WatermarkGroup(start, extreme) for start, extreme in sorted(rows)]
+    def __init__(self, orders: Orders, rows: list[tuple[int, Decimal]]) -> None:
+        self._orders = orders
+        self._by_number: dict[int, WatermarkGroup] = {}
+        self._numbers = 0
+        self._groups = [self._group(start, extreme) for start, extreme in sorted(rows)]
         self._starts = [group.from_sequence for group in self._groups]
         # Reaches of all groups but the newest, whose own moves with every new extreme.
         self._queue: list[tuple[Decimal, WatermarkGroup]] = []
@@ -147,19 +116,23 @@ class Watermarks:
         """Only a price above it moves a watermark; Infinity where nothing trails."""
         return self._groups[-1].extreme if self._groups else INFINITY
 
-    def add(self, order: TrailingOrder, armed_sequence: int, start: Decimal) -> None:
+    def group_of(self, state: TrailingState) -> WatermarkGroup | None:
+        """The group of an order, None before its activation."""
+        return None if state[5] is None else self._by_number[state[5]]
+
+    def add(self, order_id: int, state: TrailingState, armed_sequence: int, start: Decimal) -> None:
         """Let an order trail from `start`, or from its group's extreme where that is better."""
         index = bisect_left(self._starts, armed_sequence)
         if index == len(self._groups) or self._groups[index].extreme < start:
             index = self._cut(index, armed_sequence, start)
         group = self._groups[index]
-        group.add(order)
+        group.add(order_id, state, self._orders)
         if index < len(self._groups) - 1:
             self._enqueue(group)
 
-    def remove(self, order: TrailingOrder) -> None:
+    def remove(self, state: TrailingState) -> None:
         """An order left by other ways than its stop."""
-        group = order.group
+        group = self.group_of(state)
         if group is not None:
             group.members -= 1
             self._drop_if_empty(group)
@@ -193,7 +166,7 @@ class Watermarks:
         while queue and queue[0][1].queued is not queue[0][0]:
             heappop(queue)
         oldest = queue[0][0] if queue else INFINITY
-        return min(oldest, self._groups[-1].next_reach()) if self._groups else INFINITY
+        return min(oldest, self._groups[-1].next_reach(self._orders)) if self._groups else INFINITY
 
     def rows(self) -> list[tuple[int, Decimal]]:
         """Every (from_sequence, extreme), ascending."""
@@ -217,7 +190,12 @@ class Watermarks:
     def sweep(self) -> None:
         """Forget the orders that have left."""
         for group in self._groups:
-            group.sweep()
+            group.sweep(self._orders)
+
+    def _group(self, start: int, extreme: Decimal) -> WatermarkGroup:
+        self._numbers += 1
+        group = self._by_number[self._numbers] = WatermarkGroup(self._numbers, start, extreme)
+        return group
 
     def _cut(self, index: int, start: int, extreme: Decimal) -> int:
         """Make the row (start, extreme) before the row at `index`; returns where it stands."""
@@ -232,7 +210,7 @@ class Watermarks:
         else:
             if index and index == len(groups):
                 self._enqueue(groups[-1])
-            groups.insert(index, WatermarkGroup(start, extreme))
+            groups.insert(index, self._group(start, extreme))
             self._starts.insert(index, start)
         self._changed.add(start)
         return self._merge_older(index, extreme)
@@ -247,18 +225,27 @@ class Watermarks:
             return index
         merged = groups[first : index + 1]
         survivor = max(merged, key=attrgetter("members"))
-        survivor.from_sequence, survivor.extreme = starts[index], extreme
+        survivor.from_sequence, survivor.extreme, survivor.queued = starts[index], extreme, None
         for group in merged:
-            group.queued = None
             if group is not survivor:
-                survivor.absorb(group)
+                self._absorb(survivor, group)
         self._changed.update(starts[first:index])
         groups[first : index + 1] = [survivor]
         del starts[first:index]
         return first
 
+    def _absorb(self, survivor: WatermarkGroup, other: WatermarkGroup) -> None:
+        """Move the orders of a smaller group; an order moves at most log2(n) times in its life."""
+        orders = self._orders
+        for entry in (*other.distances, *other.percentages):
+            state = orders.get(entry[1])
+            if state is not None and state[0] == entry[2] and len(state) == 6:
+                survivor.add(entry[1], state, orders)
+        other.queued = None
+        del self._by_number[other.number]
+
     def _fire(self, group: WatermarkGroup, reach: Decimal) -> list[TrailingCrossing]:
-        crossings = group.pop_reached(reach)
+        crossings = group.pop_reached(reach, self._orders)
         if crossings:
             self._drop_if_empty(group)
         return crossings
@@ -267,12 +254,12 @@ class Watermarks:
         if group.members:
             return
         index = bisect_left(self._starts, group.from_sequence)
-        del self._groups[index], self._starts[index]
+        del self._groups[index], self._starts[index], self._by_number[group.number]
         group.queued = None
         self._changed.add(group.from_sequence)
 
     def _enqueue(self, group: WatermarkGroup) -> None:
-        reach = group.next_reach()
+        reach = group.next_reach(self._orders)
         if reach in (INFINITY, group.queued):
             return
         group.queued = reach
