@@ -34,6 +34,7 @@ DOCS_POLICY = (
     "frame-ancestors 'none'"
 )
 DOCS_PATH = "/docs"
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 
@@ -97,7 +98,7 @@ def _dress(headers: MutableHeaders, scope: Scope) -> None:
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
     route = route_template(scope)
-    HTTP_REQUESTS.labels(route, scope["method"] if route else "", str(status)).inc()
+    HTTP_REQUESTS.labels(route, scope["method"] if route and scope["method"] in METHODS else "", str(status)).inc()
     HTTP_DURATION.labels(route).observe(seconds)
     client = scope.get("client") or ("", 0)
     logger.log(
@@ -112,9 +113,13 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
 
 
 def route_template(scope: Scope) -> str:
-    """The path of the matched route as it was declared; empty where none matched."""
-    route = scope.get("route")
-    return getattr(route, "path", "")
+    """The whole path of the matched route as it was declared; empty where none matched."""
+    declared: str = getattr(scope.get("route"), "path", "")
+    if not declared:
+        return ""
+    # A route knows its path without the prefixes of the routers around it; those have no parameters.
+    prefix = scope["path"].split("/")[: -declared.count("/")]
+    return "/".join(prefix) + declared
 
 
 class Cors(CORSMiddleware):
