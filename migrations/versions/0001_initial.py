@@ -684,6 +684,7 @@ def upgrade() -> None:
         sa.Column("trade_id", sa.BigInteger(), nullable=True),
         sa.Column("pair_id", sa.BigInteger(), nullable=False),
         sa.Column("client_order_id", sa.String(length=64), nullable=True),
+        sa.Column("fingerprint", sa.String(length=64), nullable=True),
         sa.Column("provider", sa.String(length=16), nullable=False),
         sa.Column("asset", sa.String(length=16), nullable=False),
         sa.Column("role", sa.String(length=24), nullable=False),

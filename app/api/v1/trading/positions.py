@@ -52,7 +52,7 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
 )
 async def reset_paper(container: ContainerDep, user: CurrentUser) -> PortfolioResponse:
     """Bring the caller's paper account back to its starting balance; refused while anything is open."""
-    await container.paper_accounts.reset(user.id)
+    await container.reset_paper(user.id)
     return await portfolio(container, user)
 
 

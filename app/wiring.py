@@ -1,0 +1,141 @@
+"""How the parts of trading are wired: venue, prices, services, and the loops that drive them."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from app.config.settings import Settings
+from app.core.broadcast import Broadcast
+from app.core.clock import Clock
+from app.core.database import Database
+from app.core.supervision import Loop
+from app.domain.routing import parse_rules
+from app.domain.trading import VenueBalance
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booking_service import BookingService
+from app.services.candle_writer import CandleWriter
+from app.services.claim_service import ClaimService
+from app.services.execution_service import ExecutionService
+from app.services.exit_order_service import ExitOrderService
+from app.services.idempotency_service import IdempotencyService
+from app.services.lease_keeper import LeaseKeeper
+from app.services.market_view import MarketView
+from app.services.order_monitoring_service import OrderMonitoringService
+from app.services.pair_directory import PairDirectory
+from app.services.price_feed_service import PriceFeedService
+from app.services.providers.factory import ProviderFactory
+from app.services.providers.registry import PaperFeedChoice, paper_feed, paper_provider
+from app.services.providers.router import ProviderRouter
+from app.services.settlement_service import SettlementService
+from app.services.trading_service import TradingService
+
+SETTLE_SECONDS = 1.0
+RECONCILE_EVERY = 5
+PURGE_EVERY = 600
+
+
+@dataclass(slots=True)
+class Trading:
+    """The parts of trading, as routes and loops use them."""
+
+    directory: PairDirectory
+    board: PriceFeedService
+    router: ProviderRouter
+    market: MarketView
+    trading: TradingService
+    exits: ExitOrderService
+    idempotency: IdempotencyService
+    settlement: SettlementService
+    monitor: OrderMonitoringService
+    reset_paper: Callable[[int], Awaitable[VenueBalance]]
+    loops: list[Loop]
+
+
+async def wire_trading(
+    settings: Settings,
+    clock: Clock,
+    broadcast: Broadcast,
+    uow: UnitOfWorkFactory,
+    engine_database: Database,
+    *,
+    predecessor_is_dead: bool,
+) -> Trading:
+    """Build the parts of trading on the paper venue.
+
+    `engine_database` is the pool that engine and settlement have to themselves, so that requests cannot starve them.
+    `predecessor_is_dead`: a lock proves that no other engine runs on this database.
+    """
+    feed = paper_feed(_feed_choice(settings), clock)
+    engine_uow = partial(UnitOfWork, engine_database, broadcast)
+    directory = PairDirectory(uow)
+    board = PriceFeedService(uow, directory, [feed], broadcast, clock)
+    paper = paper_provider(uow, board, directory, clock, Decimal(settings.paper_starting_balance))
+    factory = ProviderFactory({paper.name: paper})
+    rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
+    router = ProviderRouter(factory, rules, directory)
+    await directory.refresh(paper)
+
+    booking = BookingService(engine_uow, clock)
+    paper.on_fill(booking.book_fill)
+    market = MarketView(uow, directory, router, board, clock)
+    execution = ExecutionService(uow, factory, directory, BookingService(uow, clock), clock)
+    engine_execution = ExecutionService(engine_uow, factory, directory, booking, clock)
+    trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
+    settlement = SettlementService(engine_uow, engine_execution, booking, trading, factory, directory, clock)
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
+    monitor = OrderMonitoringService(
+        engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution, booking, broadcast, lease
+    )
+    board.subscribe(monitor.on_tick)
+    board.add_gate(monitor.keep_up)
+    candles = CandleWriter(engine_uow)
+    board.subscribe(candles.on_tick)
+    idempotency = IdempotencyService(uow)
+    pair_ids = [pair.id for pair in directory.listed(venue=paper.name)]
+    return Trading(
+        directory=directory,
+        board=board,
+        router=router,
+        market=market,
+        trading=trading,
+        exits=ExitOrderService(uow, market, trading, execution),
+        idempotency=idempotency,
+        settlement=settlement,
+        monitor=monitor,
+        reset_paper=paper.reset,
+        loops=[
+            partial(settle_forever, settlement, idempotency, paper.name),
+            partial(monitor.run, pair_ids),
+            candles.run,
+            board.run,
+        ],
+    )
+
+
+async def settle_forever(settlement: SettlementService, idempotency: IdempotencyService, venue: str) -> None:
+    """Settle each second, reconcile with the venue at the start and every few seconds."""
+    passes = 0
+    while True:
+        await settlement.settle()
+        await settlement.expire()
+        if passes % RECONCILE_EVERY == 0:
+            await settlement.reconcile(venue)
+        if passes % PURGE_EVERY == 0:
+            await idempotency.purge()
+        passes += 1
+        await asyncio.sleep(SETTLE_SECONDS)
+
+
+def _feed_choice(settings: Settings) -> PaperFeedChoice:
+    return PaperFeedChoice(
+        seed=settings.paper_seed,
+        hz=settings.paper_simulated_hz,
+        replay=settings.paper_replay if settings.paper_feed == "replay" else (),
+        speed=settings.paper_replay_speed,
+        starts_over=settings.paper_replay_loop,
+    )
