@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -10,6 +11,7 @@ from uuid import UUID
 from app.core.broadcast import Broadcast
 from app.domain.channels import SESSION_REVOKED_TOPIC, Channel
 from app.domain.errors import Conflict, RateLimited, Unauthorized, Unavailable
+from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket.event_streams import EventStreams
@@ -17,6 +19,9 @@ from app.services.websocket.frames import FrameFactory, Members
 from app.services.websocket.outbox import SLOW, Closing, Outbox
 from app.services.websocket.price_streams import PriceFrames, PriceStreams
 from app.services.websocket.snapshots import ChannelSnapshots
+
+# The pair that a name means to a user, who may be a sandbox one; NotFound PAIR_NOT_FOUND.
+type FindPair = Callable[[str, bool], Awaitable[Pair]]
 
 WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 5.0
@@ -32,11 +37,10 @@ class WebSocketLimits:
     connections_per_user: int = 10
     unknown_per_address: int = 20
     pairs: int = 200
-    trade_ids: int = 1000
     frame_bytes: int = 65536
     messages_per_second: float = 10.0
     message_burst: int = 20
-    bad_frames: int = 10
+    bad_messages: int = 10
     auth_seconds: float = 5.0
     queue_frames: int = 1000
     queue_bytes: int = 1024 * 1024
@@ -57,11 +61,13 @@ class WebSocketManager:
         uow: UnitOfWorkFactory,
         broadcast: Broadcast,
         frames: FrameFactory,
+        find_pair: FindPair,
         price_frames: PriceFrames,
         limits: WebSocketLimits | None = None,
     ) -> None:
         self.limits = limits or WebSocketLimits()
-        self._frames = frames
+        self.find_pair = find_pair
+        self.frames = frames
         self._prices = PriceStreams(broadcast, price_frames, frames, self.limits.pairs)
         self.events = EventStreams(uow, broadcast, frames, ChannelSnapshots(uow, frames))
         self._ids = count(1)
@@ -135,7 +141,7 @@ class WebSocketManager:
 
     def send_update(self, user_id: int, channel: Channel, data: Members, *, key: str) -> None:
         """Show a user's subscribers of a channel what is not in the log, in place of an unsent one of the key."""
-        frame = self._frames.of_now(channel.update_type, channel, data)
+        frame = self.frames.of_now(channel.update_type, channel, data)
         self.events.show(user_id, channel, f"{channel}:{key}", frame)
 
     async def run(self) -> None:
@@ -147,7 +153,7 @@ class WebSocketManager:
     async def shutdown(self) -> None:
         """Tell every client to reconnect, close with 1012, refuse new ones; wait a little until all are gone."""
         self._is_leaving = True
-        farewell = self._frames.of_now("reconnect", None, {"reason": RESTART.reason})
+        farewell = self.frames.of_now("reconnect", None, {"reason": RESTART.reason})
         for connection in self._connections.values():
             connection.outbox.put(farewell)
             connection.outbox.close(RESTART)

@@ -14,11 +14,12 @@ from app.services.websocket.snapshots import Snapshot, TradeFilter
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a connection acts for, by which login, and until when; a login that is not known never ends it."""
+    """Who a connection acts for, by which login, and until when."""
 
     user_id: int
-    session_id: UUID | None
-    expires_at: datetime | None
+    session_id: UUID
+    expires_at: datetime
+    is_sandbox: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,60 @@
+"""The caller's event log."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import Query, Response
+
+from app.api.dependencies import ContainerDep, CurrentUser
+from app.api.errors import responses
+from app.api.routing import router
+from app.core.json import encode, rfc3339
+from app.domain.errors import InvalidRequest
+from app.domain.events import EventType
+from app.schemas.base import MAX_ID
+from app.schemas.event import EventPage
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+events = router(tag="events")
+
+
+@events.get(
+    "/events",
+    response_model=EventPage,
+    responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "TOKEN_EXPIRED"),
+)
+async def list_events(
+    container: ContainerDep,
+    user: CurrentUser,
+    after: Annotated[int, Query(ge=0, le=MAX_ID, description="A sequence; what came after it is told")] = 0,
+    types: Annotated[str | None, Query(max_length=1024, description="Event types, separated by commas")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+) -> Response:
+    """Read what happened to the caller's money, oldest first."""
+    wanted = None if types is None else _known_types(types)
+    async with container.uow() as work:
+        rows = await work.events.after(user.id, after, limit=limit, types=wanted)
+    shown = [
+        {
+            "id": f"evt_{row.id}",
+            "sequence": row.sequence,
+            "type": row.type,
+            "data": orjson.Fragment(row.data),
+            "created_at": rfc3339(row.created_at),
+        }
+        for row in rows
+    ]
+    page = {"events": shown, "next_after": rows[-1].sequence if rows else after}
+    return Response(encode(page), media_type="application/json")
+
+
+def _known_types(text: str) -> list[str]:
+    """The types that a comma-separated list names; VALIDATION_ERROR lists those that exist."""
+    names = [name.strip() for name in text.split(",")]
+    known = [kind.value for kind in EventType]
+    if any(name not in known for name in names):
+        wrong = {"field": "query.types", "code": "event_type_unknown", "message": f"Known are {', '.join(known)}"}
+        raise InvalidRequest(errors=[wrong])
+    return names

@@ -1,0 +1,25 @@
+"""The event log as it is answered."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from app.domain.events import EventType
+from app.schemas.base import ResponseModel
+
+
+class EventAnswer(ResponseModel):
+    """One event; `data` is the text that every reader of the log gets, byte for byte."""
+
+    id: str = Field(examples=["evt_42"])
+    sequence: int = Field(examples=[7], description="Counts up by one per user, without gaps")
+    type: EventType
+    data: dict[str, object]
+    created_at: datetime
+
+
+class EventPage(ResponseModel):
+    """Events in the order they happened; ask again with `after=next_after` for what follows."""
+
+    events: list[EventAnswer]
+    next_after: int = Field(examples=[7])
