@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, NotSupportedError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,6 +36,10 @@ IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 READ_ONLY = "25006"
 # Connection lost, out of disk, memory or connections, shutting down, disk failure.
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
+
+
+class DatabaseUnreachable(ConnectionError):
+    """No connection could be made: refused, no such socket or host, no route."""
 
 
 class TransactionMarker:
@@ -170,12 +174,12 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether a database call failed for want of a database or of room in it, not for what it asked.
+    """Whether something failed for want of a database or of room in it, not for what it asked.
 
     Where it was a COMMIT its outcome is unknown: read by key, never repeat blindly.
     """
-    # asyncpg leaves what the network says (refused, no such socket, timed out) as it is.
-    if isinstance(error, PoolTimeoutError | OSError):
+    # A server that falls silent is a bare TimeoutError of the driver.
+    if isinstance(error, PoolTimeoutError | ConnectionError | TimeoutError):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -227,8 +231,25 @@ def _engine(
         json_serializer=partial(json.dumps, allow_nan=False),
         connect_args=arguments,
     )
+    _name_failures_to_connect(engine)
     _replace_dead_connections(engine)
     return engine
+
+
+def _name_failures_to_connect(engine: AsyncEngine) -> None:
+    """The driver leaves what the system says as it is; FileNotFoundError alone would not tell of a database."""
+
+    def connect(
+        dialect: Dialect, _entry: ConnectionPoolEntry, positional: list[Any], named: dict[str, Any]
+    ) -> DBAPIConnection:
+        try:
+            return dialect.connect(*positional, **named)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise DatabaseUnreachable(error.errno, error.strerror) from error
+
+    event.listen(engine.sync_engine, "do_connect", connect)
 
 
 def _replace_dead_connections(engine: AsyncEngine) -> None:

@@ -4,6 +4,7 @@ Every call here blocks: make it before the event loop starts, or in a thread.
 """
 
 import fcntl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,6 +52,8 @@ class EmbeddedPostgres:
         self._state_dir = state_dir
         self._package = package
         self._lock = ProcessLock(self._data_dir / "lock")
+        # Threads of the owner: a stop waits for a start or a revival that is under way.
+        self._turn = threading.RLock()
         self._server: PostgresServer | None = None
         self._placement: Placement | None = None
         self._socket_dir: Path | None = None
@@ -74,9 +77,9 @@ class EmbeddedPostgres:
 
         DataDirInUse when another process owns it, EmbeddedPostgresError when the server cannot be brought up.
         """
-        prepare_data_dir(self._data_dir)
-        self._lock.acquire()
-        with ExitStack() as undo:
+        with self._turn, ExitStack() as undo:
+            prepare_data_dir(self._data_dir)
+            self._lock.acquire()
             undo.callback(self.stop)
             placement = place(self._data_dir, self._state_dir)
             if placement.notice:
@@ -89,18 +92,20 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server, also one that was taken over, and give up ownership; harmless when not the owner."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-        self._lock.release()
+        with self._turn:
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+            self._lock.release()
 
     def ensure_running(self) -> bool:
         """Bring the owned server up again if it died; True when it had. Nothing committed is lost."""
-        if self._server is None or running_postmaster(self.placement.cluster) is not None:
-            return False
-        logger.error("the embedded PostgreSQL died; starting it again")
-        self._socket_dir = self._server.bring_up()
-        return True
+        with self._turn:
+            if self._server is None or running_postmaster(self.placement.cluster) is not None:
+                return False
+            logger.error("the embedded PostgreSQL died; starting it again")
+            self._socket_dir = self._server.bring_up()
+            return True
 
     @contextmanager
     def attach(self) -> Iterator[str]:

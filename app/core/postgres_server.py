@@ -142,11 +142,12 @@ class PostgresServer:
         for name, value in {**SETTINGS, "unix_socket_directories": str(placement.socket_dir)}.items():
             arguments += ["-c", f"{name}={value}"]
         self._rotate_log()
+        while self._process is not None and self._process.poll() is None:
+            # Killed, but not quite gone.
+            self._wait(deadline)
         while True:
             remove_stale_files(placement.cluster, placement.socket_dir)
             log_start = placement.log.stat().st_size if placement.log.exists() else 0
-            if self._process is not None:
-                self._process.poll()
             self._process = placement.account.spawn(arguments, placement.log)
             if self._comes_up(self._process, deadline):
                 return placement.socket_dir

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import database as database_module
-from app.core.database import Database, in_transaction, is_retryable, is_unavailable
+from app.core.database import Database, DatabaseUnreachable, in_transaction, is_retryable, is_unavailable
 from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.postmaster import running_postmaster
 
@@ -258,9 +258,10 @@ class TestFailures:
 
     async def test_no_server_is_unavailable(self, base: Path) -> None:
         database = Database(f"postgresql+asyncpg://postgres@/marqetfi?host={base}", application_name="tests")
-        with pytest.raises(OSError, match="No such file") as caught:
+        with pytest.raises(DatabaseUnreachable, match="No such file") as caught:
             await database.ping()
         assert is_unavailable(caught.value)
+        assert not is_unavailable(FileNotFoundError("another file"))
 
 
 class TestDeadConnections:
@@ -286,7 +287,7 @@ class TestDeadConnections:
                 await session.execute(text("SELECT pg_sleep(30)"))
             await session.invalidate()
         assert (is_retryable(caught.value), is_unavailable(caught.value)) == (False, True)
-        with pytest.raises(ConnectionRefusedError) as refused:
+        with pytest.raises(DatabaseUnreachable) as refused:
             await database.ping()
         assert is_unavailable(refused.value)
         assert await asyncio.to_thread(server.ensure_running)

@@ -297,6 +297,17 @@ class TestOwner:
         assert sql(server.url, "SELECT id FROM kept") == "1"
         server.stop()
 
+    def test_a_stop_waits_for_a_start_under_way(self, base: Path) -> None:
+        server = EmbeddedPostgres(base / "data")
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        until_sync((base / "data" / "lock").exists)
+        server.stop()
+        starting.join()
+        assert processes_of(base) == []
+        assert not server.ensure_running()
+        assert (base / "data" / "lock").read_text() == ""
+
 
 class TestAttach:
     def test_a_running_server_is_used_and_not_stopped(self, data_dir: Path) -> None:
