@@ -18,13 +18,27 @@ from app.core.rate_limit import MemoryRateLimiter, RateLimiter
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.core.supervision import Loop
 from app.domain.errors import Unavailable
+from app.domain.trading import VenueBalance
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import AuthService, SessionLife
+from app.services.exit_order_service import ExitOrderService
+from app.services.idempotency_service import IdempotencyService
+from app.services.market_view import MarketView
+from app.services.order_monitoring_service import OrderMonitoringService
+from app.services.pair_directory import PairDirectory
+from app.services.price_feed_service import PriceFeedService
+from app.services.providers.router import ProviderRouter
+from app.services.settlement_service import SettlementService
+from app.services.trading_service import TradingService
+from app.wiring import wire_trading
+from app.services.websocket_service import WebSocketManager
 
 type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
 
 DATABASE_WATCH_SECONDS = 1.0
+# Engine and settlement have connections of their own, so that requests cannot starve them.
+ENGINE_POOL_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ class Container:
     limiter: RateLimiter
     cipher: Callable[[str], Cipher]
     auth: AuthService
+    websockets: WebSocketManager = field(init=False)
     loops: list[Loop] = field(default_factory=list)
     parts: dict[str, Part] = field(default_factory=dict)
     is_draining: bool = False
@@ -72,9 +87,15 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             pool_timeout=settings.database_pool_timeout,
         )
         stack.push_async_callback(database.aclose)
+        engine_database = Database(database_url, application_name="marqetfi engine", pool_size=ENGINE_POOL_SIZE)
+        stack.push_async_callback(engine_database.aclose)
         broadcast, cache = MemoryBroadcast(), MemoryCache(clock)
         uow = partial(UnitOfWork, database, broadcast)
         secret = _secret(settings)
+        parts = await wire_trading(
+            settings, clock, broadcast, uow, engine_database, predecessor_is_dead=settings.database_url is None
+        )
+        loops.extend(parts.loops)
         container = Container(
             settings=settings,
             clock=clock,
@@ -85,11 +106,23 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             limiter=MemoryRateLimiter(clock),
             cipher=partial(_cipher, settings, secret),
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
+            directory=parts.directory,
+            board=parts.board,
+            router=parts.router,
+            market=parts.market,
+            trading=parts.trading,
+            exits=parts.exits,
+            idempotency=parts.idempotency,
+            settlement=parts.settlement,
+            monitor=parts.monitor,
+            reset_paper=parts.reset_paper,
             loops=loops,
         )
         container.watch("database", database.ping, is_required=True)
         container.watch("migrations", partial(_at_head, database), is_required=True)
         container.watch("cache", cache.ping)
+        container.watch("prices", parts.board.ping)
+        container.watch("order_engine", parts.monitor.ping)
         yield container
 
 

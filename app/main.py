@@ -13,6 +13,7 @@ from app.api.health import health
 from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, RequestContext
 from app.api.routing import MarqetRoute, operation_id
 from app.api.v1.router import api
+from app.api.websocket.connection import websocket_routes
 from app.bootstrap import Bootstrap, bootstrap
 from app.config.settings import Settings
 from app.core.clock import SystemClock
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = bootstrap
     errors.install(app, clock)
     app.include_router(health)
     app.include_router(api)
+    app.include_router(websocket_routes)
     return app
 
 

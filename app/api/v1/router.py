@@ -5,7 +5,13 @@ from fastapi import APIRouter
 from app.api.routing import MarqetRoute
 from app.api.v1.auth.email import email
 from app.api.v1.auth.sessions import sessions
+from app.api.v1.trading import orders, positions, trades
+from app.api.v1.events import events
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
 api.include_router(email)
 api.include_router(sessions)
+api.include_router(trades.routes)
+api.include_router(orders.routes)
+api.include_router(positions.routes)
+api.include_router(events)
