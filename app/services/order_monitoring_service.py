@@ -12,6 +12,7 @@ from app.core.broadcast import Broadcast
 from app.core.database import is_unavailable
 from app.core.json import decode
 from app.domain.enums import OrderStatus
+from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -73,6 +74,11 @@ class OrderMonitoringService:
         self._queue_matches(self._matching.on_tick(tick))
         self._queue_crossed(watch, watch.on_tick(tick, self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()))
 
+    async def ping(self) -> None:
+        """Return while the engine watches; Unavailable otherwise."""
+        if not self.is_watching:
+            raise Unavailable("The order engine is not watching.")
+
     async def keep_up(self) -> None:
         """Return once the engine watches and its backlog is short: the feed waits here between ticks."""
         await self._room.wait()
@@ -120,7 +126,10 @@ class OrderMonitoringService:
 
     def _queue_matches(self, matches: Sequence[Match]) -> None:
         for match in matches:
-            self._push(self._watches[match.pair_id], match.sequence, match)
+            watch = self._watches.get(match.pair_id)
+            # Where nothing is watched yet, the venue tells of it again when the engine loads.
+            if watch is not None:
+                self._push(watch, match.sequence, match)
 
     def _queue_crossed(self, watch: PairWatch, crossed: Sequence[Crossed]) -> None:
         for item in crossed:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -121,10 +122,11 @@ class PriceFeedService:
 
     async def _read(self, feed: PriceFeed) -> None:
         start = await self._start(feed)
-        async for piece in feed.stream(start):
-            await self._take(piece.ticks)
-            for pair_id, market in piece.markets.items():
-                self._set_market(pair_id, market)
+        async with aclosing(feed.stream(start)) as pieces:
+            async for piece in pieces:
+                await self._take(piece.ticks)
+                for pair_id, market in piece.markets.items():
+                    self._set_market(pair_id, market)
         logger.info("{feed} has come to its end", feed=feed.identity[:24])
 
     async def _start(self, feed: PriceFeed) -> FeedStart:

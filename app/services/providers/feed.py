@@ -1,6 +1,6 @@
 """What a source of prices is to the price service: where it starts, and slices of ticks in order."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -71,6 +71,6 @@ class PriceFeed(Protocol):
         """The instant of the feed's very first tick when it plays on from `start` now."""
         ...
 
-    def stream(self, start: FeedStart) -> AsyncIterator[FeedSlice]:
+    def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
         """Slices from `start` on: what was judged in the last 60 s is played again first, at once."""
         ...

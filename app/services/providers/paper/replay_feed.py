@@ -1,7 +1,8 @@
 """The replay feed: recorded rows, each when it is due, in order and none left out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
@@ -13,6 +14,8 @@ from app.services.providers.paper.catalogue import VENUE
 from app.services.providers.paper.replay_files import Recording, Row
 
 SLICE_TICKS = 200
+# Less than this is lost in the rounding of clocks.
+SHORTEST_NAP_SECONDS = 0.0001
 OPEN = Market(is_open=True, silence_is_stale=False)
 CLOSED = Market(is_open=False)
 
@@ -56,7 +59,7 @@ class ReplayFeed:
         """The instant that the first row of all is re-based to."""
         return start.now - self._wall(self._due_ms(self._resume(start).first))
 
-    async def stream(self, start: FeedStart) -> AsyncIterator[FeedSlice]:
+    async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
         """Markets open; the 60 s before each checkpoint again; then every row that was not judged, when due."""
         resume = self._resume(start)
         origin = start.now - self._wall(self._due_ms(resume.first))
@@ -72,11 +75,12 @@ class ReplayFeed:
         for numbers in batched(self._again(resume), SLICE_TICKS):
             yield FeedSlice([tick(number) for number in numbers])
         yield FeedSlice(markets={pair_ids[ends[end]]: CLOSED for end in ends if end < resume.first})
-        async for due in self._due_numbers(resume):
-            yield FeedSlice(
-                [tick(number) for number in due if number > resume.judged[self._row(number).symbol]],
-                {pair_ids[ends[number]]: CLOSED for number in due if number in ends},
-            )
+        async with aclosing(self._due_numbers(resume)) as batches:
+            async for due in batches:
+                yield FeedSlice(
+                    [tick(number) for number in due if number > resume.judged[self._row(number).symbol]],
+                    {pair_ids[ends[number]]: CLOSED for number in due if number in ends},
+                )
 
     def _row(self, number: int) -> Row:
         return self._rows[(number - 1) % len(self._rows)]
@@ -97,7 +101,7 @@ class ReplayFeed:
     def _resume(self, start: FeedStart) -> _Resume:
         judged = tuple(start.number_of(symbol) for symbol in self._symbols)
         following = [self._following(symbol, number) for symbol, number in enumerate(judged)]
-        return _Resume(judged, min((number for number in following if number), default=len(self._rows) + 1))
+        return _Resume(judged, min((number for number in following if number), default=max(len(self._rows), *judged) + 1))
 
     def _following(self, symbol: int, judged: int) -> int | None:
         """The symbol's next row that can be judged, which a crossed one cannot; None at the end."""
@@ -126,7 +130,7 @@ class ReplayFeed:
             last -= 1
         return last
 
-    async def _due_numbers(self, resume: _Resume) -> AsyncIterator[list[int]]:
+    async def _due_numbers(self, resume: _Resume) -> AsyncGenerator[list[int], None]:
         """Row numbers from the first on, as they come due; late ones at once."""
         began, begun_ms = self._clock.monotonic(), self._due_ms(resume.first)
         number = resume.first
@@ -141,4 +145,5 @@ class ReplayFeed:
             if due:
                 yield due
             else:
-                await self._sleep((self._due_ms(number) - elapsed_ms) / 1000 / self._speed)
+                wait = (self._due_ms(number) - elapsed_ms) / 1000 / self._speed
+                await self._sleep(max(wait, SHORTEST_NAP_SECONDS))

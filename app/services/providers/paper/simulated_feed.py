@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import batched
@@ -86,7 +86,7 @@ class SimulatedFeed:
         furthest = max(start.number_of(pair.listing.symbol) for pair in self._pairs)
         return start.now - timedelta(seconds=furthest / self._hz)
 
-    async def stream(self, start: FeedStart) -> AsyncIterator[FeedSlice]:
+    async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
         """Markets open; each pair's last 60 s before its checkpoint again; then a tick of each pair a step."""
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
         yield FeedSlice(markets={walker.pair_id: OPEN for walker in walkers})
