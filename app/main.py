@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from app.api.v1.router import api
 from app.api.websocket.connection import websocket_routes
 from app.bootstrap import Bootstrap, bootstrap
 from app.config.settings import Settings
+from app.core import logging
 from app.core.clock import SystemClock
 from app.core.supervision import Supervisor
 from app.core.version import VERSION
@@ -93,8 +95,15 @@ def _middleware(settings: Settings, clock: SystemClock) -> list[Middleware]:
     ]
 
 
+@cache
+def _application() -> FastAPI:
+    settings = Settings()
+    logging.configure(level=settings.log_level, style=settings.log_format)
+    return create_app(settings)
+
+
 def __getattr__(name: str) -> FastAPI:
     """Make `app` when a server asks for it, not when this module is imported."""
     if name != "app":
         raise AttributeError(name)
-    return create_app()
+    return _application()

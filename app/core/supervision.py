@@ -11,6 +11,7 @@ FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
 HEALTHY_SECONDS = 30.0
 STOP_SECONDS = 10.0
+STOP_ALL_SECONDS = 20.0
 
 
 class Supervisor:
@@ -27,12 +28,14 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Cancel the loops, the last started first, and wait a bounded time for each to end."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + STOP_ALL_SECONDS
         while self._tasks:
             task = self._tasks.pop()
             task.cancel()
-            _, unfinished = await asyncio.wait({task}, timeout=STOP_SECONDS)
+            _, unfinished = await asyncio.wait({task}, timeout=min(STOP_SECONDS, max(0.0, deadline - now())))
             if unfinished:
-                logger.error("{loop} did not stop in {seconds} s", loop=task.get_name(), seconds=STOP_SECONDS)
+                logger.error("{loop} did not stop in time", loop=task.get_name())
 
     async def _keep(self, loop: Loop) -> None:
         wait = self._first_wait_seconds
