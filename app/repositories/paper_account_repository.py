@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     Integer,
     Numeric,
     String,
     TableValuedAlias,
     and_,
-    case,
     column,
     func,
     insert,
@@ -26,13 +26,13 @@ from sqlalchemy import (
     Sequence as NumberSequence,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.types import TypeEngine
 
 from app.domain.ledger import Booking, LedgerAccount, deposit
 from app.domain.money import ZERO
 from app.models.market import VenueAccount
-from app.models.paper import PaperAccount, PaperLedgerEntry
+from app.models.paper import PaperAccount, PaperLedgerEntry, PaperOrder, PaperPosition
 from app.repositories.base import Repository
 
 _AMOUNT = Numeric(38, 18)
@@ -47,13 +47,14 @@ class LockedAccount(NamedTuple):
 
 
 class AccountDifference(NamedTuple):
-    """An account whose row does not say what its ledger entries sum to; all in USDC."""
+    """An account whose row does not say what its ledger entries sum to, or what is open and rests; all in USDC."""
 
     account_id: int
     balance: Decimal
     margin: Decimal
     balance_entries: Decimal
     margin_entries: Decimal
+    margin_in_use: Decimal
 
 
 class PaperAccountRepository(Repository[PaperAccount]):
@@ -114,18 +115,18 @@ class PaperAccountRepository(Repository[PaperAccount]):
         return await self.session.scalar(unbalanced) is None
 
     async def differences(self) -> Sequence[AccountDifference]:
-        """The accounts whose rows do not say what their entries sum to: none, unless somebody wrote by hand."""
-        of_balance, of_margin = (_sum_of(kind) for kind in (LedgerAccount.BALANCE, LedgerAccount.MARGIN))
-        sums = (
-            select(PaperLedgerEntry.account_id, of_balance.label("balance"), of_margin.label("margin"))
-            .group_by(PaperLedgerEntry.account_id)
-            .subquery()
+        """The accounts whose rows do not agree with the rest of the books: none, unless somebody wrote by hand."""
+        entries = PaperLedgerEntry
+        balance = _total(entries.amount, entries.account_id, entries.account == LedgerAccount.BALANCE.value)
+        margin = _total(entries.amount, entries.account_id, entries.account == LedgerAccount.MARGIN.value)
+        in_use = _total(PaperPosition.margin, PaperPosition.account_id) + _total(
+            PaperOrder.reserved, PaperOrder.account_id
         )
-        balance, margin = (func.coalesce(total, ZERO) for total in (sums.c.balance, sums.c.margin))
         query = (
-            select(PaperAccount.id, PaperAccount.balance, PaperAccount.margin, balance, margin)
-            .outerjoin(sums, sums.c.account_id == PaperAccount.id)
-            .where((PaperAccount.balance != balance) | (PaperAccount.margin != margin))
+            select(PaperAccount.id, PaperAccount.balance, PaperAccount.margin, balance, margin, in_use)
+            .where(
+                (PaperAccount.balance != balance) | (PaperAccount.margin != margin) | (PaperAccount.margin != in_use)
+            )
             .order_by(PaperAccount.id)
         )
         return [AccountDifference(*row) for row in await self.session.execute(query)]
@@ -163,7 +164,11 @@ class PaperAccountRepository(Repository[PaperAccount]):
 
 def _numbers(count: int) -> Any:
     """A table (number, booking): a new booking number for each of `count` bookings."""
-    number = func.generate_series(0, literal(count - 1, Integer())).table_valued(column("number", Integer()))
+    number = (
+        func.generate_series(0, literal(count - 1, Integer()))
+        .table_valued(column("number", Integer()))
+        .render_derived()
+    )
     return select(number.c.number, _BOOKING_NUMBER.label("booking")).cte().prefix_with("MATERIALIZED")
 
 
@@ -174,5 +179,7 @@ def _rows(**columns: tuple[TypeEngine[Any], list[Any]]) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*described).render_derived()
 
 
-def _sum_of(account: LedgerAccount) -> Any:
-    return func.sum(case((PaperLedgerEntry.account == account.value, PaperLedgerEntry.amount), else_=ZERO))
+def _total(amount: InstrumentedAttribute[Decimal], account_id: Any, *which: ColumnElement[bool]) -> Any:
+    """What an account's rows of a table sum to, 0 where it has none."""
+    total = select(func.coalesce(func.sum(amount), ZERO)).where(account_id == PaperAccount.id, *which)
+    return total.scalar_subquery()
