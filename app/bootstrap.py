@@ -30,8 +30,8 @@ from app.services.price_feed_service import PriceFeedService
 from app.services.providers.router import ProviderRouter
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
-from app.wiring import wire_trading
 from app.services.websocket_service import WebSocketManager
+from app.wiring import wire_trading
 
 type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -63,6 +63,16 @@ class Container:
     cipher: Callable[[str], Cipher]
     auth: AuthService
     websockets: WebSocketManager = field(init=False)
+    directory: PairDirectory
+    board: PriceFeedService
+    router: ProviderRouter
+    market: MarketView
+    trading: TradingService
+    exits: ExitOrderService
+    idempotency: IdempotencyService
+    settlement: SettlementService
+    monitor: OrderMonitoringService
+    reset_paper: Callable[[int], Awaitable[VenueBalance]]
     loops: list[Loop] = field(default_factory=list)
     parts: dict[str, Part] = field(default_factory=dict)
     is_draining: bool = False

@@ -5,8 +5,8 @@ from fastapi import APIRouter
 from app.api.routing import MarqetRoute
 from app.api.v1.auth.email import email
 from app.api.v1.auth.sessions import sessions
-from app.api.v1.trading import orders, positions, trades
 from app.api.v1.events import events
+from app.api.v1.trading import orders, positions, trades
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
 api.include_router(email)
