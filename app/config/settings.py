@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     paper_seed: int = 1
     paper_simulated_hz: float = Field(default=4.0, gt=0, le=1000)
     paper_replay: Names = []
-    paper_replay_speed: float = Field(default=1.0, gt=0)
+    paper_replay_speed: float = Field(default=1.0, ge=0.001, le=1_000_000)
     paper_replay_loop: bool = False
 
     @property

@@ -6,12 +6,17 @@ from app.api.routing import MarqetRoute
 from app.api.v1.auth.email import email
 from app.api.v1.auth.sessions import sessions
 from app.api.v1.events import events
-from app.api.v1.trading import orders, positions, trades
+from app.api.v1.prices import prices
+from app.api.v1.trading import orders, pairs, positions, routing, trades
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
+# Routes are tried in this order: the busiest first.
+api.include_router(prices.routes)
 api.include_router(email)
 api.include_router(sessions)
 api.include_router(trades.routes)
 api.include_router(orders.routes)
 api.include_router(positions.routes)
+api.include_router(pairs.routes)
+api.include_router(routing.routes)
 api.include_router(events)

@@ -21,6 +21,7 @@ class ProviderFactory:
             )
         return provider
 
-    def every(self) -> list[BaseTradingProvider]:
-        """All adapters."""
-        return list(self._providers.values())
+    @property
+    def names(self) -> set[str]:
+        """The venues that are set up."""
+        return set(self._providers)

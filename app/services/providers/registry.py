@@ -10,8 +10,11 @@ from app.services.providers.feed import PriceFeed
 from app.services.providers.paper.catalogue import CATALOGUE
 from app.services.providers.paper.provider import PairDirectory, PaperProvider, PriceBoard
 from app.services.providers.paper.replay_feed import ReplayFeed
-from app.services.providers.paper.replay_files import read_recording
+from app.services.providers.paper.replay_files import ReplayFileError, read_recording
+from app.services.providers.paper.sample import write_sample
 from app.services.providers.paper.simulated_feed import SimulatedFeed
+
+__all__ = ["PaperFeedChoice", "ReplayFileError", "paper_feed", "paper_provider", "write_sample"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,9 +35,15 @@ class Assets(Protocol):
 
 
 class ProviderRouter:
-    """Routes by rules that may be replaced while it runs; prices and trades route alike."""
+    """Routes by rules that may be replaced while it runs; prices and trades route alike.
+
+    ValueError for rules that name a venue which is not set up.
+    """
 
     def __init__(self, factory: ProviderFactory, rules: RoutingRules, assets: Assets) -> None:
+        unknown = sorted(rules.venues - factory.names)
+        if unknown:
+            raise ValueError(f"routing names {', '.join(unknown)}; set up here are {', '.join(sorted(factory.names))}")
         self.rules = rules
         self._assets = assets
         self.get_provider = factory.get_provider

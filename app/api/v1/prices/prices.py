@@ -1,0 +1,116 @@
+"""Prices: one, many, and candles."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+from pydantic import AwareDatetime
+
+from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
+from app.api.errors import responses
+from app.api.routing import router, wants_strings
+from app.api.v1.prices.ready_prices import ReadyPrices
+from app.bootstrap import Container
+from app.domain.candles import CandleInterval, window
+from app.domain.errors import InvalidRequest, NotFound, Unavailable
+from app.models.market import Pair
+from app.schemas.price import CandleList, CandleResponse, PairName, PriceError, PriceList, PriceResponse
+from app.services.auth_service import AuthenticatedUser
+from app.services.price_feed_service import no_price_yet
+
+MOST_PAIRS = 100
+MOST_CANDLES = 1000
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+routes = router(prefix="/prices", tag="prices")
+ready_prices = ReadyPrices()
+
+UseCache = Annotated[
+    bool, Query(description="Whether a price that was kept for up to 30 s will do; this server has the newest itself")
+]
+
+
+@routes.get(
+    "/{pair}",
+    response_model=PriceResponse,
+    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[rate_limit("price")],
+)
+async def get_price(
+    request: Request,
+    container: ContainerDep,
+    user: OptionalUser,
+    pair: Annotated[PairName, Path()],
+    use_cache: UseCache = True,
+) -> Response:
+    """Answer the last price of a pair, stale or not, from the venue that the pair routes to."""
+    found = await _routed(container, user, pair)
+    quote = container.board.latest(found.id)
+    if quote is None:
+        raise no_price_yet(found)
+    body = ready_prices.body(found, quote, container.clock.now(), numbers_as_strings=wants_strings(request))
+    return Response(body, media_type="application/json")
+
+
+@routes.get(
+    "",
+    responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[rate_limit("price")],
+)
+async def list_prices(
+    container: ContainerDep,
+    user: OptionalUser,
+    pairs: Annotated[
+        str, Query(max_length=4200, description="Up to 100 pairs, separated by commas", examples=["BTCUSDT,EURUSD"])
+    ],
+    use_cache: UseCache = True,
+) -> PriceList:
+    """Answer the prices of several pairs; those that are unknown or have no price yet are told beside them."""
+    names = list(dict.fromkeys(name for part in pairs.split(",") if (name := part.strip())))
+    if not 0 < len(names) <= MOST_PAIRS:
+        wrong = {"field": "query.pairs", "code": "pairs_count", "message": f"Name 1 to {MOST_PAIRS} pairs"}
+        raise InvalidRequest(errors=[wrong])
+    answer = PriceList(prices=[], errors=[])
+    for name in names:
+        try:
+            price = container.board.price(await _routed(container, user, name))
+        except (NotFound, Unavailable) as error:
+            answer.errors.append(PriceError(pair=name, code=error.code))
+        else:
+            answer.prices.append(PriceResponse.model_validate(price))
+    return answer
+
+
+@routes.get(
+    "/{pair}/candles",
+    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[rate_limit("price")],
+)
+async def list_candles(
+    container: ContainerDep,
+    user: OptionalUser,
+    pair: Annotated[PairName, Path()],
+    interval: CandleInterval = CandleInterval.ONE_MINUTE,
+    start: Annotated[AwareDatetime | None, Query(description="From the candle that holds this instant on")] = None,
+    end: Annotated[AwareDatetime | None, Query(description="Before this instant")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_CANDLES, description="Candles at most, empty ones counted")] = 100,
+) -> CandleList:
+    """Answer a pair's candles of the mark price: forward from `start` where it is given, else the latest."""
+    found = await _routed(container, user, pair)
+    first, last = window(interval, _bounded(start), _bounded(end), limit, container.clock.now())
+    async with container.uow() as work:
+        bars = await work.candles.bars(found.id, interval, first, last)
+    candles = [CandleResponse.model_validate(bar) for bar in bars]
+    return CandleList(pair=found.symbol, interval=interval, candles=candles)
+
+
+def _bounded(instant: datetime | None) -> datetime | None:
+    """An instant in UTC within the years that candles can have."""
+    return None if instant is None else min(max(instant, EARLIEST), LATEST).astimezone(UTC)
+
+
+async def _routed(container: Container, user: AuthenticatedUser | None, text: str) -> Pair:
+    """The pair that a text means at the venue it routes to; PAIR_NOT_FOUND with near matches."""
+    venue = await container.router.route_for_asset(text, sandbox=user is not None and user.is_sandbox)
+    return container.directory.resolve_pair(text, venue)

@@ -1,0 +1,37 @@
+"""Why an asset trades where it does."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
+from app.api.errors import responses
+from app.api.routing import router
+from app.schemas.base import SafeStr
+from app.schemas.pair import RouteResponse
+
+routes = router(prefix="/routing", tag="routing")
+
+
+@routes.get(
+    "/explain",
+    responses=responses("VALIDATION_ERROR", "UNSUPPORTED_ASSET", "AMBIGUOUS_ASSET", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[rate_limit("price")],
+)
+async def explain_route(
+    container: ContainerDep,
+    user: OptionalUser,
+    asset: Annotated[SafeStr, Query(min_length=1, max_length=40, description="A base or a symbol")],
+) -> RouteResponse:
+    """Tell which venue serves an asset for the caller, and which rule decided it."""
+    route = container.router.explain(asset, sandbox=user is not None and user.is_sandbox)
+    pair = container.directory.resolve_asset(asset, route.venue)
+    return RouteResponse(
+        asset=asset,
+        pair_id=pair.id,
+        symbol=pair.symbol,
+        category=pair.category,
+        venue=route.venue,
+        reason=route.reason,
+        rule=route.rule,
+    )

@@ -1,0 +1,50 @@
+"""Answers about pairs and routes."""
+
+from pydantic import Field
+
+from app.domain.enums import Category
+from app.domain.routing import RouteReason
+from app.schemas.base import Number, ResponseModel
+
+
+class PairResponse(ResponseModel):
+    """What can be traded: steps in quote (price) and base (size) units, collateral in USDC, rates as fractions."""
+
+    id: int = Field(description="`pair_id` everywhere else", examples=[1])
+    symbol: str = Field(examples=["BTCUSDT"])
+    base: str = Field(examples=["BTC"])
+    quote: str = Field(examples=["USD"])
+    aliases: list[str] = Field(description="Other names that are understood", examples=[["XBTUSD"]])
+    category: Category = Field(examples=[Category.CRYPTO])
+    asset_type: int = Field(description="The category's number", examples=[0])
+    venue: str = Field(examples=["paper"])
+    price_step: Number = Field(examples=[0.01])
+    size_step: Number = Field(examples=[0.000001])
+    min_leverage: int = Field(examples=[1])
+    max_leverage: int = Field(examples=[50])
+    min_collateral: Number = Field(examples=[1])
+    max_collateral: Number = Field(examples=[1000000])
+    taker_fee_rate: Number = Field(description="Of the notional", examples=[0.0005])
+    maintenance_margin_rate: Number = Field(description="Of the notional", examples=[0.01])
+    market_hours: str = Field(examples=["always"])
+
+
+class PairList(ResponseModel):
+    """Every pair that is listed now, by id."""
+
+    pairs: list[PairResponse]
+
+
+class RouteResponse(ResponseModel):
+    """Which venue serves an asset, and the rule that decided."""
+
+    asset: str = Field(description="As it was asked for", examples=["BTC"])
+    pair_id: int = Field(examples=[1])
+    symbol: str = Field(examples=["BTCUSDT"])
+    category: Category = Field(examples=[Category.CRYPTO])
+    venue: str = Field(examples=["paper"])
+    reason: RouteReason = Field(
+        description="sandbox: the account trades on paper; asset, category: a rule of that kind; default: no rule",
+        examples=[RouteReason.CATEGORY],
+    )
+    rule: str | None = Field(description="The rule as it is configured", examples=["crypto=paper"])
