@@ -54,7 +54,7 @@ class CandleRepository(Repository[Candle]):
             .lateral()
         )
         query = select(Pair.id, func.max(recent.c.last_sequence)).join(recent, true()).group_by(Pair.id)
-        return dict((await self.session.execute(query)).tuples().all())
+        return dict((await self.session.execute(query)).all())
 
     async def bars(self, pair_id: int, interval: CandleInterval, start: datetime, end: datetime) -> list[Bar]:
         """The pair's candles that open in [start, end), oldest first; intervals without a tick are absent."""
@@ -69,4 +69,4 @@ class CandleRepository(Repository[Candle]):
             func.max(Candle.last_sequence),
         ).where(Candle.pair_id == pair_id, Candle.opened_at >= start, Candle.opened_at < end)
         rows = await self.session.execute(query.group_by(opened_at).order_by(opened_at))
-        return [Bar(pair_id, *row) for row in rows.tuples()]
+        return [Bar(pair_id, *row) for row in rows]

@@ -59,7 +59,7 @@ class EventRepository(Repository[Event]):
     async def last_sequences(self, user_ids: Collection[int]) -> dict[int, int]:
         """The sequence of the newest event of each user who has one."""
         query = select(EventCounter.user_id, EventCounter.sequence).where(EventCounter.user_id.in_(user_ids))
-        return dict((await self.session.execute(query)).tuples().all())
+        return dict((await self.session.execute(query)).all())
 
     async def freeze(self, user_id: int) -> int:
         """Let the whole transaction see the database as of now, read only; the user's last sequence in it.
