@@ -24,6 +24,11 @@ class Crossed:
     at: datetime
     source: str
 
+    @property
+    def by_tick(self) -> tuple[int, int]:
+        """Sorts crossings of one pair by tick, and those of one tick by order id."""
+        return self.crossing.sequence, self.crossing.order_id
+
 
 class ClaimOutcome(StrEnum):
     """What became of a claim."""
@@ -50,14 +55,14 @@ class ClaimService:
         self._clock = clock
 
     async def claim(self, crossed: Sequence[Crossed]) -> list[Claim]:
-        """Claim a batch in the order given; the first exit of a trade wins, a later one is latched on its row."""
+        """Claim a batch, in the order of ticks; the first exit of a trade wins, a later one is latched on its row."""
         async with self._uow() as work:
             rows = await work.orders.rows([item.crossing.order_id for item in crossed])
             trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id is not None}))
             orders = await work.orders.locked([row.id for row in rows])
             won: dict[int, Intent] = {}
             claims = []
-            for item in crossed:
+            for item in sorted(crossed, key=lambda item: item.by_tick):
                 order = orders.get(item.crossing.order_id)
                 if order is None or not _is_current(order, item.crossing):
                     claims.append(Claim(item.crossing.order_id, ClaimOutcome.GONE))

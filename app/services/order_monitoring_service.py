@@ -113,8 +113,7 @@ class OrderMonitoringService:
             checkpoint = checkpoints.get(pair_id)
             mine = [row for row in rows if row.pair_id == pair_id]
             self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine)
-        for order in orders:
-            self._apply(order)
+        self._apply(orders)
         self._queue_matches(matches)
         for pair_id in pair_ids:
             for tick in self._board.kept(pair_id, -1):
@@ -205,8 +204,7 @@ class OrderMonitoringService:
             ids, self._changed = sorted(self._changed), set()
             async with self._uow() as work:
                 rows = await work.orders.rows(ids)
-            for order in rows:
-                self._apply(order)
+            self._apply(rows)
 
     async def _sweep_exits(self, pair_ids: Sequence[int]) -> None:
         """Take up exits whose hint was lost."""
@@ -214,21 +212,25 @@ class OrderMonitoringService:
             await asyncio.sleep(SWEEP_SECONDS)
             async with self._uow() as work:
                 rows = await work.orders.changed_exits(pair_ids, SWEEP_WITHIN)
-            for order in rows:
-                self._apply(order)
+            self._apply(rows)
 
-    def _apply(self, order: Order) -> None:
-        watch = self._watches.get(order.pair_id)
-        if watch is None:
-            return
-        if order.status is not OrderStatus.PENDING:
-            watch.forget(order.id)
-        elif order.latched_sequence is not None:
-            watch.forget(order.id)
-            self._has_latched = True
-        elif self._in_flight.get(order.id) != order.version:
-            armed = order.armed_sequence or 0
-            self._queue_crossed(watch, watch.watch(order, self._board.kept(order.pair_id, armed - 1)))
+    def _apply(self, orders: Sequence[Order]) -> None:
+        """Bring the books to what the rows say; what kept ticks fired is queued in the order of those ticks."""
+        fired: list[tuple[PairWatch, Crossed]] = []
+        for order in orders:
+            watch = self._watches.get(order.pair_id)
+            if watch is None:
+                continue
+            if order.status is not OrderStatus.PENDING:
+                watch.forget(order.id)
+            elif order.latched_sequence is not None:
+                watch.forget(order.id)
+                self._has_latched = True
+            elif self._in_flight.get(order.id) != order.version:
+                kept = self._board.kept(order.pair_id, (order.armed_sequence or 0) - 1)
+                fired += [(watch, crossed) for crossed in watch.watch(order, kept)]
+        for watch, crossed in sorted(fired, key=lambda item: item[1].by_tick):
+            self._queue_crossed(watch, [crossed])
 
     async def _retry_latched(self, pair_ids: Sequence[int]) -> None:
         """Claim latched exits again, without a new crossing, as soon as their trades are open."""

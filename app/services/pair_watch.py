@@ -127,7 +127,8 @@ class PairWatch:
 
     def _arm(self, kept: Sequence[Tick]) -> list[Crossed]:
         waiting, self._unarmed = self._unarmed or {}, None
-        return [crossed for order in waiting.values() for crossed in self.watch(order, kept)]
+        fired = [crossed for order in waiting.values() for crossed in self.watch(order, kept)]
+        return sorted(fired, key=lambda crossed: crossed.by_tick)
 
     def _open_book(self, series: Series) -> TriggerBook:
         rows = [
