@@ -82,11 +82,12 @@ class PaperAccountRepository(Repository[PaperAccount]):
         theirs = and_(VenueAccount.user_id == PaperAccount.user_id, VenueAccount.venue == "paper")
         query = select(PaperAccount.id, VenueAccount.id).join(VenueAccount, theirs).where(PaperAccount.id.in_(ids))
         rows = await self.session.execute(query.order_by(PaperAccount.id).with_for_update(of=PaperAccount))
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
     async def now(self) -> datetime:
         """The database's clock."""
-        return (await self.session.execute(select(func.clock_timestamp()))).scalar_one()
+        now: datetime = (await self.session.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
 
     async def post(self, bookings: Sequence[Booking]) -> None:
         """Write bookings, and bring the rows of their accounts, which the caller has locked, up to date with them."""

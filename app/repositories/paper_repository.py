@@ -55,7 +55,9 @@ class PaperRepository(Repository[PaperOrder]):
         owner = PaperAccount.user_id
         query = select(PaperPosition, owner).join(PaperAccount, PaperAccount.id == PaperPosition.account_id)
         query = query.where(_IS_OPEN, tuple_(owner, PaperPosition.pair_id).in_(users_and_pairs))
-        return (await self.session.execute(query.order_by(PaperPosition.id))).tuples().all()
+        return [
+            (position, user_id) for position, user_id in await self.session.execute(query.order_by(PaperPosition.id))
+        ]
 
     async def fills_since(self, account_id: int, pair_id: int, since: datetime) -> Sequence[Execution]:
         """The executions of an account on a pair, oldest first."""
@@ -81,20 +83,17 @@ class PaperRepository(Repository[PaperOrder]):
         self.session.add(position)
         await self.session.flush()
 
-    async def change_order(self, order: PaperOrder, expected: PaperOrderStatus, **values: object) -> None:
-        """UPDATE an order where it has the expected status; raises InvalidTransition where it has not."""
-        statement = update(PaperOrder).where(PaperOrder.id == order.id, PaperOrder.status == expected)
-        if (
-            await self.session.scalar(statement.values(values).returning(PaperOrder), execution_options=_AS_IT_IS)
-            is None
-        ):
-            raise InvalidTransition(f"paper order {order.id} is not {expected}")
+    async def change_order(self, order: PaperOrder, **values: object) -> None:
+        """UPDATE an order where it rests; raises InvalidTransition where it does not."""
+        is_resting = PaperOrder.status == PaperOrderStatus.RESTING
+        statement = update(PaperOrder).where(PaperOrder.id == order.id, is_resting).values(values)
+        if await self.session.scalar(statement.returning(PaperOrder), execution_options=_AS_IT_IS) is None:
+            raise InvalidTransition(f"paper order {order.id} does not rest")
 
     async def change_position(self, position: PaperPosition, **values: object) -> None:
         """UPDATE a position where it is open; raises InvalidTransition where it is not."""
-        statement = update(PaperPosition).where(PaperPosition.id == position.id, _IS_OPEN)
-        changed = statement.values(values).returning(PaperPosition)
-        if await self.session.scalar(changed, execution_options=_AS_IT_IS) is None:
+        statement = update(PaperPosition).where(PaperPosition.id == position.id, _IS_OPEN).values(values)
+        if await self.session.scalar(statement.returning(PaperPosition), execution_options=_AS_IT_IS) is None:
             raise InvalidTransition(f"paper position {position.id} is not open")
 
     async def _executions(self, *which: ColumnElement[bool], by: Any = PaperOrder.id) -> list[Execution]:

@@ -96,9 +96,7 @@ class Desk:
             return
         booking = ledger.release(self._account_id, order.client_id, order.reserved)
         await self._work.paper_accounts.post([booking])
-        await self._work.paper.change_order(
-            order, PaperOrderStatus.RESTING, status=PaperOrderStatus.CANCELLED, reserved=ZERO
-        )
+        await self._work.paper.change_order(order, status=PaperOrderStatus.CANCELLED, reserved=ZERO)
 
     async def _open_position(self, position_id: int, pair: Pair) -> PaperPosition:
         position = (await self._work.paper.positions([position_id])).get(position_id)

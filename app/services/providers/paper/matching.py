@@ -105,6 +105,6 @@ class _Desk:
         position = opened_position(order, pair, strike)
         await self.work.paper.add_position(position)
         fill = filled(strike, fee, ZERO, size, margin)
-        await self.work.paper.change_order(order, PaperOrderStatus.RESTING, position_id=position.id, **fill)
+        await self.work.paper.change_order(order, position_id=position.id, **fill)
         self.opened.append(position)
         self.executions.append(Execution(order, position))
