@@ -122,12 +122,12 @@ class HttpClient:
     ) -> HttpAnswer:
         """Ask for an effect, once, with `content` as JSON.
 
-        Unavailable: it was not sent. ProviderTimeout: it may have had its effect. ProviderError: an unusable answer.
+        Unavailable: it was not sent, or refused for now. ProviderTimeout: no usable answer, it may have had its effect.
         """
         request = self._client.build_request(method, path, json=content, params=params, headers=headers)
         try:
             return await self._measured(request, self._policy.send_total_seconds)
-        except ServerFailure as error:
+        except ProviderError as error:
             raise ProviderTimeout(provider=self._provider, outcome="unknown") from error
 
     async def aclose(self) -> None:

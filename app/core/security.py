@@ -101,7 +101,7 @@ class PasswordHasher:
     def _matches(self, hashed: str, password: str) -> bool:
         try:
             return self._argon.verify(hashed, _normal(password))
-        except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 
     async def _in_thread[T](self, work: Callable[[], T]) -> T:
