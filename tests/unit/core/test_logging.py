@@ -29,6 +29,10 @@ def stream() -> Iterator[io.StringIO]:
     root.handlers[:], root.level = handlers, level
 
 
+def fail(password: str) -> None:
+    raise RuntimeError(f"{len(password)} letters")
+
+
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
