@@ -61,7 +61,7 @@ def read_cursor(cursor: str) -> int:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         text = ""
-    if not (text.isdigit() and 1 <= int(text) <= MAX_ID):
+    if not (text.isdigit() and 1 <= int(text) <= MAX_ID and write_cursor(int(text)) == cursor):
         wrong = {"field": "query.cursor", "code": "cursor_unknown", "message": "Not a cursor of this list"}
         raise InvalidRequest(errors=[wrong])
     return int(text)
