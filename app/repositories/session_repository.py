@@ -1,6 +1,6 @@
 """Questions about login sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -33,6 +33,20 @@ class SessionRepository(Repository[Session]):
         )
         row = (await self.session.execute(query)).first()
         return None if row is None else (row[0], row[1])
+
+    async def alive_among(self, public_ids: Collection[UUID], now: datetime) -> set[UUID]:
+        """Those of the sessions that are neither revoked nor over, of active users."""
+        query = (
+            select(Session.public_id)
+            .join(User, User.id == Session.user_id)
+            .where(
+                Session.public_id.in_(public_ids),
+                Session.revoked_at.is_(None),
+                Session.expires_at > now,
+                User.is_active,
+            )
+        )
+        return set(await self.session.scalars(query))
 
     async def by_refresh_token(self, hashed: str) -> Session | None:
         """The session that has or had this refresh token, locked."""

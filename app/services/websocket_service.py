@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from uuid import UUID
 
 from app.core.broadcast import Broadcast
+from app.core.clock import Clock
 from app.domain.channels import SESSION_REVOKED_TOPIC, Channel
 from app.domain.errors import Conflict, RateLimited, Unauthorized, Unavailable
 from app.models.market import Pair
@@ -60,6 +61,7 @@ class WebSocketManager:
         *,
         uow: UnitOfWorkFactory,
         broadcast: Broadcast,
+        clock: Clock,
         frames: FrameFactory,
         find_pair: FindPair,
         price_frames: PriceFrames,
@@ -68,6 +70,8 @@ class WebSocketManager:
         self.limits = limits or WebSocketLimits()
         self.find_pair = find_pair
         self.frames = frames
+        self._uow = uow
+        self._clock = clock
         self._prices = PriceStreams(broadcast, price_frames, frames, self.limits.pairs)
         self.events = EventStreams(uow, broadcast, frames, ChannelSnapshots(uow, frames))
         self._ids = count(1)
@@ -148,7 +152,7 @@ class WebSocketManager:
         """Close those who do not read, and find what broadcasts lost, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
-            group.create_task(self._sweep())
+            group.create_task(self._keep_sweeping())
 
     async def shutdown(self) -> None:
         """Tell every client to reconnect, close with 1012, refuse new ones; wait a little until all are gone."""
@@ -168,10 +172,20 @@ class WebSocketManager:
             await asyncio.sleep(WATCH_SECONDS)
             self.close_stalled(loop.time())
 
-    async def _sweep(self) -> None:
+    async def _keep_sweeping(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self.events.find_missed()
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Find what broadcasts lost: events that were not handed on, sessions that have ended."""
+        await self.events.find_missed()
+        identities = [connection.identity for connection in self._connections.values()]
+        session_ids = {identity.session_id for identity in identities if identity is not None}
+        if session_ids:
+            async with self._uow() as work:
+                alive = await work.sessions.alive_among(session_ids, self._clock.now())
+            self._end_sessions(session_ids - alive)
 
     def close_stalled(self, now: float) -> None:
         """End those whose client takes nothing: told so first, dropped when even that does not go out."""
@@ -183,9 +197,11 @@ class WebSocketManager:
                 connection.drop()
 
     def _on_session_revoked(self, message: bytes) -> None:
-        session_id = UUID(message.decode())
+        self._end_sessions({UUID(message.decode())})
+
+    def _end_sessions(self, session_ids: Set[UUID]) -> None:
         for connection in self._connections.values():
-            if connection.identity is not None and connection.identity.session_id == session_id:
+            if connection.identity is not None and connection.identity.session_id in session_ids:
                 connection.outbox.close(REVOKED)
 
 
