@@ -70,9 +70,7 @@ ORDER_MOVES: Moves[OrderStatus] = {
 }
 
 TRADE_MOVES: Moves[TradeStatus] = {
-    TradeStatus.PENDING: frozenset(
-        {TradeStatus.SUBMITTED, TradeStatus.OPEN, TradeStatus.FAILED, TradeStatus.CANCELLED}
-    ),
+    TradeStatus.PENDING: frozenset({TradeStatus.SUBMITTED, TradeStatus.FAILED, TradeStatus.CANCELLED}),
     TradeStatus.SUBMITTED: frozenset({TradeStatus.OPEN, TradeStatus.FAILED, TradeStatus.CANCELLED}),
     TradeStatus.OPEN: frozenset({TradeStatus.CLOSING, TradeStatus.CLOSED, TradeStatus.LIQUIDATED}),
     TradeStatus.CLOSING: frozenset({TradeStatus.OPEN, TradeStatus.CLOSED, TradeStatus.LIQUIDATED}),
