@@ -1,12 +1,13 @@
 """Playing feeds in tests: time passes as fast as they ask for it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from app.domain.prices import Market, Tick
-from app.services.providers.feed import FeedStart, PriceFeed
+from app.services.providers.feed import FeedSlice, FeedStart, PriceFeed
 from app.services.providers.paper.catalogue import CATALOGUE
 from tests.fakes import ManualClock
 
@@ -59,3 +60,24 @@ async def play(feed: PriceFeed, clock: ManualClock, start: FeedStart, most: int 
             if len(played.ticks) >= most:
                 break
     return played
+
+
+class ScriptedFeed:
+    """A feed that gives the slices it was told, at once, and remembers how it was started."""
+
+    venue = "paper"
+
+    def __init__(self, *slices: FeedSlice, identity: str = "scripted") -> None:
+        self.identity = identity
+        self.slices = list(slices)
+        self.starts: list[FeedStart] = []
+
+    def began_at(self, start: FeedStart) -> datetime:
+        """Now: every start is its first."""
+        return start.now
+
+    async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
+        """The slices."""
+        self.starts.append(start)
+        for piece in self.slices:
+            yield piece

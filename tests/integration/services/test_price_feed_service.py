@@ -1,0 +1,270 @@
+"""The price service: which ticks are taken, who is shown them, what is kept, and where feeds start."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.core.broadcast import MemoryBroadcast
+from app.domain.channels import price_topic
+from app.domain.errors import Unavailable
+from app.domain.prices import Market, Tick
+from app.repositories.engine_state_repository import EngineState
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.candle_writer import CandleWriter
+from app.services.pair_directory import PairDirectory
+from app.services.price_feed_service import PriceFeedService
+from app.services.providers.feed import FeedSlice, PriceFeed
+from app.services.providers.paper.replay_feed import ReplayFeed
+from app.services.providers.paper.replay_files import Recording, read_recording
+from tests.feeds import PassingTime, ScriptedFeed
+from tests.waiting import until
+
+OPEN = Market(is_open=True)
+BTC_QUOTES = "btcusdt_spot_2024-08-09_quotes.csv"
+
+
+@pytest.fixture
+def time() -> PassingTime:
+    return PassingTime()
+
+
+@pytest.fixture
+async def directory(uow: UnitOfWorkFactory) -> PairDirectory:
+    directory = PairDirectory(uow)
+    await directory.load()
+    return directory
+
+
+class Bench:
+    """A service with a listener that notes what it was shown."""
+
+    def __init__(
+        self, uow: UnitOfWorkFactory, directory: PairDirectory, time: PassingTime, feeds: Sequence[PriceFeed]
+    ) -> None:
+        self.broadcast = MemoryBroadcast()
+        self.service = PriceFeedService(uow, directory, feeds, self.broadcast, time)
+        self.shown: list[Tick] = []
+        self.service.subscribe(self.shown.append)
+
+    @property
+    def sequences(self) -> list[int]:
+        return [tick.sequence for tick in self.shown]
+
+    @asynccontextmanager
+    async def running(self, is_done: Callable[[], bool | Awaitable[bool]]) -> AsyncIterator[None]:
+        """Run until the condition holds; the block sees the service still running."""
+        task = asyncio.create_task(self.service.run())
+        try:
+            await until(lambda: task.done() or is_done())
+            if task.done():
+                task.result()
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+type MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(uow: UnitOfWorkFactory, directory: PairDirectory, time: PassingTime) -> MakeBench:
+    return lambda *feeds: Bench(uow, directory, time, feeds)
+
+
+@pytest.fixture
+def btc(directory: PairDirectory) -> int:
+    return directory.resolve_pair("BTC", "paper").id
+
+
+def tick(pair_id: int, sequence: int, time: PassingTime, bid: str = "100", ask: str = "101") -> Tick:
+    return Tick(pair_id, sequence, Decimal(bid), Decimal(ask), time.now(), "paper")
+
+
+async def test_old_repeated_and_crossed_ticks_are_dropped(bench: MakeBench, time: PassingTime, btc: int) -> None:
+    numbers = [5, 5, 4, 7, 6, 8]
+    ticks = [tick(btc, number, time) for number in numbers] + [tick(btc, 9, time, "102"), tick(btc, 10, time, "101")]
+    made = bench(ScriptedFeed(FeedSlice(ticks)))
+    async with made.running(lambda: made.sequences[-1:] == [10]):
+        assert made.sequences == [5, 7, 8, 10]
+        latest = made.service.latest(btc)
+        assert latest is not None
+        assert latest.tick is made.shown[-1]
+
+
+async def test_listeners_are_called_in_order_and_a_tick_that_one_fails_on_comes_again(
+    bench: MakeBench, time: PassingTime, btc: int
+) -> None:
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time), tick(btc, 2, time), tick(btc, 3, time)])))
+    order: list[str] = []
+    faults = [RuntimeError("a fault of a listener")]
+
+    def second(shown: Tick) -> None:
+        if shown.sequence == 2 and faults:
+            raise faults.pop()
+        order.append(f"second {shown.sequence}")
+
+    made.service.subscribe(lambda shown: order.append(f"first {shown.sequence}"))
+    made.service.subscribe(second)
+    with pytest.raises(ExceptionGroup):
+        await made.service.run()
+    assert order == ["first 1", "second 1", "first 2"]
+    async with made.running(lambda: made.sequences[-1:] == [3]):
+        assert order[3:] == ["first 2", "second 2", "first 3", "second 3"]
+
+
+async def test_a_gate_holds_the_feed_back(bench: MakeBench, time: PassingTime, btc: int) -> None:
+    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, time)]) for n in range(1, 4)]))
+    is_open, waiting = asyncio.Event(), asyncio.Event()
+
+    async def gate() -> None:
+        waiting.set()
+        await is_open.wait()
+
+    made.service.add_gate(gate)
+    async with made.running(waiting.is_set):
+        assert made.sequences == [1]
+        is_open.set()
+        await until(lambda: made.sequences == [1, 2, 3])
+
+
+async def test_a_minute_of_ticks_is_kept(bench: MakeBench, time: PassingTime, btc: int) -> None:
+    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, time)]) for n in range(1, 10)]))
+
+    async def ten_seconds() -> None:
+        time.advance(10)
+
+    made.service.add_gate(ten_seconds)
+    async with made.running(lambda: made.sequences[-1:] == [9]):
+        assert [kept.sequence for kept in made.service.kept(btc, 0)] == [3, 4, 5, 6, 7, 8, 9]
+        assert [kept.sequence for kept in made.service.kept(btc, 6)] == [7, 8, 9]
+        assert made.service.kept(btc, 9) == []
+        assert made.service.kept(btc + 1, 0) == []
+
+
+async def test_a_price_tells_its_age_its_market_and_whether_it_is_stale(
+    bench: MakeBench, directory: PairDirectory, time: PassingTime, btc: int
+) -> None:
+    opens = time.now() + timedelta(hours=1)
+    pair = directory.by_id(btc)
+    feed = ScriptedFeed(FeedSlice(markets={btc: OPEN}), FeedSlice([tick(btc, 1, time, "100.01", "100.04")]))
+    made = bench(feed)
+    with pytest.raises(Unavailable) as caught:
+        made.service.price(pair)
+    assert (caught.value.code, made.service.frame(btc)) == ("PRICE_STALE", None)
+    async with made.running(lambda: bool(made.shown)):
+        time.advance(10)
+        fresh = made.service.price(pair)
+        assert (fresh.price, fresh.age_ms, fresh.stale, fresh.market_open) == (Decimal("100.025"), 10_000, False, True)
+        time.advance(0.001)
+        assert made.service.price(pair).stale
+        feed.slices = [FeedSlice(markets={btc: Market(is_open=False, next_open=opens)})]
+    async with made.running(lambda: not made.service.price(pair).market_open):
+        closed = made.service.price(pair)
+        assert (closed.stale, closed.next_open, closed.price) == (False, opens, fresh.price)
+
+
+async def test_a_feed_vouches_for_its_silence_only_while_it_is_read(
+    bench: MakeBench, directory: PairDirectory, time: PassingTime, btc: int
+) -> None:
+    vouched = Market(is_open=True, silence_is_stale=False)
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time)], {btc: vouched})))
+    pair = directory.by_id(btc)
+    with pytest.raises(Unavailable):
+        await made.service.ping()
+    async with made.running(lambda: bool(made.shown)):
+        time.advance(3600)
+        assert not made.service.price(pair).stale
+        await made.service.ping()
+    assert made.service.price(pair).stale
+
+
+async def test_a_frame_is_made_once_a_tick_and_only_for_listeners(
+    bench: MakeBench, time: PassingTime, btc: int, directory: PairDirectory
+) -> None:
+    other = directory.resolve_pair("ETH", "paper").id
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time), tick(other, 1, time), tick(btc, 2, time)])))
+    frames: list[bytes] = []
+    made.broadcast.subscribe(price_topic(btc), frames.append)
+    made.broadcast.subscribe(price_topic(btc), frames.append)
+    async with made.running(lambda: len(made.shown) == 3):
+        assert [orjson.loads(frame)["data"]["sequence"] for frame in frames] == [1, 1, 2, 2]
+        assert frames[0] is frames[1]
+        shown = orjson.loads(frames[0])
+        assert (shown["type"], shown["channel"], shown["data"]["pair"]) == ("price_update", "prices", "BTCUSDT")
+        assert b'"price":100.5,' in frames[0]
+        assert made.service.frame(btc) == frames[-1]
+
+
+async def checkpoint(uow: UnitOfWorkFactory, *ticks: Tick) -> None:
+    async with uow() as work:
+        assert await work.engine_state.save([EngineState(tick, {}, []) for tick in ticks], token=1) == 0
+
+
+def has_started(feed: ScriptedFeed) -> Callable[[], bool]:
+    return lambda: bool(feed.starts)
+
+
+async def test_a_feed_of_the_same_identity_keeps_its_base_and_another_starts_above_everything_known(
+    bench: MakeBench, uow: UnitOfWorkFactory, time: PassingTime, btc: int
+) -> None:
+    feeds = [ScriptedFeed(identity=name) for name in ("one", "one", "two", "one")]
+    for number, feed in enumerate(feeds, 1):
+        made = bench(feed)
+        async with made.running(has_started(feed)):
+            await checkpoint(uow, tick(btc, 1_000_000 * number, time))
+    first, same, other, again = [feed.starts[0] for feed in feeds]
+    assert same.base == first.base
+    assert other.base == 2_000_000
+    assert again.base == 3_000_000
+    assert again.judged[btc].sequence == 3_000_000
+    assert again.number_of("BTCUSDT") == 0
+    writer = CandleWriter(uow)
+    writer.on_tick(tick(btc, 9_000_000, time))
+    await writer.flush()
+    last = ScriptedFeed(identity="three")
+    async with bench(last).running(has_started(last)):
+        assert last.starts[0].base == 9_000_000
+    async with uow() as work:
+        state = await work.checkpoints.feed_state("paper")
+        assert state is not None
+        assert (state.identity, state.base, state.started_at) == ("three", 9_000_000, time.now())
+
+
+@pytest.mark.recorded
+async def test_stopped_and_started_anywhere_no_tick_is_missed_doubled_or_renumbered(
+    bench: MakeBench, uow: UnitOfWorkFactory, time: PassingTime, btc: int, recorded_data: Path
+) -> None:
+    recording = read_recording([f"BTCUSDT={recorded_data / BTC_QUOTES}"])
+
+    def feed(recorded: Recording = recording) -> ReplayFeed:
+        return ReplayFeed(recorded, speed=20, starts_over=False, clock=time, sleep=time.sleep)
+
+    judged: list[Tick] = []
+
+    async def run_until(stop_after: int) -> None:
+        made, halt = bench(feed()), asyncio.Event()
+
+        async def hold() -> None:
+            unjudged = [shown for shown in made.shown if not judged or shown.sequence > judged[-1].sequence]
+            if len(judged) + len(unjudged) >= stop_after:
+                judged.extend(unjudged[: stop_after - len(judged)])
+                await checkpoint(uow, judged[-1])
+                halt.set()
+                await asyncio.Event().wait()
+
+        made.service.add_gate(hold)
+        async with made.running(halt.is_set):
+            assert made.sequences == sorted(set(made.sequences))
+
+    for stop_after in (700, 701, 1500, 2390):
+        await run_until(stop_after)
+    base = judged[0].sequence - 1
+    assert [shown.sequence - base for shown in judged] == list(range(1, 2391))
+    assert [(shown.bid, shown.ask) for shown in judged] == [(row.bid, row.ask) for row in recording.rows]
