@@ -12,13 +12,12 @@ from sqlalchemy import func, select
 
 from app.bootstrap import Container
 from app.core.clock import Clock
-from app.domain.enums import OrderType, PositionSide
+from app.domain.enums import Category, OrderType, PositionSide
 from app.domain.ledger import LedgerAccount
 from app.domain.prices import Market, Price, Quote, Tick
 from app.domain.trading import CloseParams, TradeParams, VenueFill, VenueRef
 from app.models.market import Pair
 from app.models.paper import PaperLedgerEntry
-from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import no_price_yet, price_of
 from app.services.providers.base import BaseTradingProvider
@@ -30,6 +29,7 @@ from tests.fakes import ManualClock
 STARTING_BALANCE = Decimal(10_000)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _client_ids = itertools.count(1)
+_pairs = itertools.count(1)
 
 
 def next_client_id() -> int:
@@ -40,8 +40,15 @@ def next_client_id() -> int:
 class VenueUnderTest(Protocol):
     """A venue of which a test holds the market; its one pair has the price it was last given."""
 
-    provider: BaseTradingProvider
-    pair: Pair
+    @property
+    def provider(self) -> BaseTradingProvider:
+        """The adapter."""
+        ...
+
+    @property
+    def pair(self) -> Pair:
+        """What is traded."""
+        ...
 
     async def new_account(self) -> VenueRef:
         """A funded account of a new user, and the pair."""
@@ -99,16 +106,14 @@ class HandBoard:
 class PaperVenue:
     """The paper venue on the test's database, its ticks made by hand; `matches` are what ticks did, uncommitted."""
 
-    def __init__(
-        self, container: Container, directory: PairDirectory, board: HandBoard, uow: UnitOfWorkFactory
-    ) -> None:
+    def __init__(self, container: Container, directory: PairDirectory, board: HandBoard, pair: Pair) -> None:
         self.container = container
         self.directory = directory
         self.board = board
-        self.uow = uow
-        self.pair = directory.resolve_pair("BTCUSDT", "paper")
+        self.pair = pair
+        self.uow = container.uow
         self.matches: list[PaperMatch] = []
-        self.provider = PaperProvider(uow, board, directory, board.clock, STARTING_BALANCE)
+        self.provider = PaperProvider(self.uow, board, directory, board.clock, STARTING_BALANCE)
         self.provider.market.on_late_match(self.matches.extend)
 
     async def start(self) -> None:
@@ -117,7 +122,7 @@ class PaperVenue:
 
     def restarted(self) -> "PaperVenue":
         """Another process on the same database that sees the same ticks; it has not started to watch."""
-        return PaperVenue(self.container, self.directory, self.board, self.uow)
+        return PaperVenue(self.container, self.directory, self.board, self.pair)
 
     async def new_account(self) -> VenueRef:
         person = await create_person(self.container)
@@ -170,14 +175,40 @@ class PaperVenue:
         return Decimal(total or 0)
 
 
+async def new_pair(container: Container) -> Pair:
+    """A pair of the paper venue that nobody has traded: steps 0.01 and 0.000001, 1x to 50x, fee 0.05 %."""
+    base = f"T{next(_pairs)}"
+    async with container.uow() as work:
+        return await work.pairs.add(
+            Pair(
+                venue="paper",
+                venue_pair_id=f"{base}USD",
+                symbol=f"{base}USD",
+                base=base,
+                quote="USD",
+                aliases=[],
+                category=Category.CRYPTO,
+                price_step=Decimal("0.01"),
+                size_step=Decimal("0.000001"),
+                min_leverage=1,
+                max_leverage=50,
+                min_collateral=Decimal(1),
+                max_collateral=Decimal(1_000_000),
+                taker_fee_rate=Decimal("0.0005"),
+                maintenance_margin_rate=Decimal("0.01"),
+                market_hours="always",
+                is_active=True,
+            )
+        )
+
+
 @asynccontextmanager
 async def paper_venue(container: Container) -> AsyncIterator[PaperVenue]:
-    """A paper venue that watches its pair, at the price 100 / 101."""
-    board = HandBoard(ManualClock())
+    """A paper venue that watches its own new pair, at the price 100 / 101."""
+    pair = await new_pair(container)
     directory = PairDirectory(container.uow)
-    provider = PaperProvider(container.uow, board, directory, board.clock, STARTING_BALANCE)
-    await directory.refresh(provider)
-    venue = PaperVenue(container, directory, board, container.uow)
+    await directory.load()
+    venue = PaperVenue(container, directory, HandBoard(ManualClock()), pair)
     await venue.start()
     venue.tick("100", "101")
     yield venue

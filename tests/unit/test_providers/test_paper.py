@@ -1,21 +1,15 @@
-"""The paper venue: the conformance suite, and what is its own."""
+"""The paper venue, by the conformance suite; what is its own is tested in paper/."""
 
-from collections.abc import AsyncIterator
+import pytest
 
-import pytest_asyncio
-
-from app.bootstrap import Container
 from tests.unit.test_providers.conformance import VenueConformance
-from tests.venues import PaperVenue, paper_venue
+from tests.venues import PaperVenue
 
 
-@pytest_asyncio.fixture
-async def venue(container: Container) -> AsyncIterator[PaperVenue]:
-    """The paper venue at 100 / 101; its books must balance after every test."""
-    async with paper_venue(container) as venue:
-        yield venue
-        await venue.commit()
-        await venue.assert_books_balance()
+@pytest.fixture
+def venue(paper: PaperVenue) -> PaperVenue:
+    """The venue that the suite runs on."""
+    return paper
 
 
 class TestPaperConforms(VenueConformance):
