@@ -12,7 +12,6 @@ Tick = tuple[int, Decimal]
 
 # A context of our own: a stop must not depend on what the calling thread did to its context.
 _EXACT = decimal.Context(prec=PRECISION)
-_PERCENT = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +119,10 @@ class Standing:
     watermark: Decimal | None
 
 
-def distance_below(extreme: Decimal, distance: Decimal) -> Decimal:
-    """The level `distance` below `extreme`, exactly; negate both prices for a level above."""
-    return _EXACT.subtract(extreme, distance)
-
-
-def percentage_below(extreme: Decimal, percentage: Decimal) -> Decimal:
-    """The level `percentage` per cent of its size below `extreme`, exactly; negate both prices for a level above."""
-    share = _EXACT.multiply(extreme.copy_abs(), percentage)
-    return _EXACT.subtract(extreme, _EXACT.scaleb(share, _PERCENT))
+def level_below(extreme: Decimal, offset: Decimal, by_percentage: bool) -> Decimal:
+    """The level `offset` (or so many per cent of the price) below `extreme`, exactly; negate prices for one above."""
+    gap = _EXACT.scaleb(_EXACT.multiply(extreme.copy_abs(), offset), -2) if by_percentage else offset
+    return _EXACT.subtract(extreme, gap)
 
 
 def as_long(side: PositionSide, price: Decimal) -> Decimal:
@@ -138,12 +132,11 @@ def as_long(side: PositionSide, price: Decimal) -> Decimal:
 
 def trailing_stop(order: TriggerOrder, watermark: Decimal) -> Decimal:
     """The exact stop of a trailing order at a watermark, never rounded. Raises ValueError for other orders."""
+    offset = order.trailing_offset
+    if offset is None:
+        raise ValueError(f"order {order.order_id} does not trail")
     extreme = as_long(order.side, watermark)
-    if order.trailing_distance is not None:
-        return as_long(order.side, distance_below(extreme, order.trailing_distance))
-    if order.trailing_percentage is not None:
-        return as_long(order.side, percentage_below(extreme, order.trailing_percentage))
-    raise ValueError(f"order {order.order_id} does not trail")
+    return as_long(order.side, level_below(extreme, offset, order.trailing_distance is None))
 
 
 def evaluate(order: TriggerOrder, watermark: Decimal | None, price: Decimal) -> Trigger | MoveStop | None:

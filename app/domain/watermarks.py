@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple, Self
 
 from app.domain.resting import INFINITY, Heap, Orders, TrailingState, is_live, sweep, top
-from app.domain.triggers import distance_below, percentage_below
+from app.domain.triggers import level_below
 
 _SPARE = 64
 
@@ -57,8 +57,7 @@ class WatermarkGroup:
 
     def reach_of(self, offset: Decimal, by_percentage: bool) -> Decimal:
         """The reach at which an order with this offset fires: its exact stop, negated."""
-        below = percentage_below if by_percentage else distance_below
-        return below(self.extreme, offset).copy_negate()
+        return level_below(self.extreme, offset, by_percentage).copy_negate()
 
     def next_reach(self, orders: Orders) -> Decimal:
         """The reach of its tightest order, Infinity where it has none."""
@@ -225,7 +224,7 @@ class Watermarks:
             return index
         merged = groups[first : index + 1]
         survivor = max(merged, key=attrgetter("members"))
-        survivor.from_sequence, survivor.extreme, survivor.queued = starts[index], extreme, None
+        survivor.from_sequence, survivor.extreme = starts[index], extreme
         for group in merged:
             if group is not survivor:
                 self._absorb(survivor, group)
