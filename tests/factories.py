@@ -2,9 +2,13 @@
 
 import itertools
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 from app.bootstrap import Container
+from app.domain.enums import OrderType
+from app.domain.order_terms import OpenTerms
 from app.services.auth_service import ClientInfo
 
 PASSWORD = "a long enough phrase"
@@ -35,3 +39,15 @@ async def create_person(container: Container, *, password: str = PASSWORD) -> Pe
     pair = await container.auth.register(email=email, username=name, password=password, client=ClientInfo())
     user = await container.auth.current_user(pair.access_token)
     return Person(user.id, email, name, password, pair.access_token, pair.refresh_token)
+
+
+def open_terms(**values: Any) -> OpenTerms:
+    """A request to open a 10x long of BTC at market with 100 USDC, but for what is given."""
+    base: dict[str, Any] = {
+        "asset": "BTC",
+        "is_long": True,
+        "collateral": Decimal(100),
+        "leverage": 10,
+        "order_type": OrderType.MARKET,
+    }
+    return OpenTerms(**(base | values))
