@@ -23,34 +23,13 @@ MOST_CANDLES = 1000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
+# A path parameter may hold a slash, since BTC/USD is a pair too.
 routes = router(prefix="/prices", tag="prices")
 ready_prices = ReadyPrices()
 
 UseCache = Annotated[
     bool, Query(description="Whether a price that was kept for up to 30 s will do; this server has the newest itself")
 ]
-
-
-@routes.get(
-    "/{pair}",
-    response_model=PriceResponse,
-    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
-    dependencies=[rate_limit("price")],
-)
-async def get_price(
-    request: Request,
-    container: ContainerDep,
-    user: OptionalUser,
-    pair: Annotated[PairName, Path()],
-    use_cache: UseCache = True,
-) -> Response:
-    """Answer the last price of a pair, stale or not, from the venue that the pair routes to."""
-    found = await _routed(container, user, pair)
-    quote = container.board.latest(found.id)
-    if quote is None:
-        raise no_price_yet(found)
-    body = ready_prices.body(found, quote, container.clock.now(), numbers_as_strings=wants_strings(request))
-    return Response(body, media_type="application/json")
 
 
 @routes.get(
@@ -83,7 +62,7 @@ async def list_prices(
 
 
 @routes.get(
-    "/{pair}/candles",
+    "/{pair:path}/candles",
     responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "UNAUTHORIZED", "RATE_LIMITED"),
     dependencies=[rate_limit("price")],
 )
@@ -103,6 +82,28 @@ async def list_candles(
         bars = await work.candles.bars(found.id, interval, first, last)
     candles = [CandleResponse.model_validate(bar) for bar in bars]
     return CandleList(pair=found.symbol, interval=interval, candles=candles)
+
+
+@routes.get(
+    "/{pair:path}",
+    response_model=PriceResponse,
+    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[rate_limit("price")],
+)
+async def get_price(
+    request: Request,
+    container: ContainerDep,
+    user: OptionalUser,
+    pair: Annotated[PairName, Path()],
+    use_cache: UseCache = True,
+) -> Response:
+    """Answer the last price of a pair, stale or not, from the venue that the pair routes to."""
+    found = await _routed(container, user, pair)
+    quote = container.board.latest(found.id)
+    if quote is None:
+        raise no_price_yet(found)
+    body = ready_prices.body(found, quote, container.clock.now(), numbers_as_strings=wants_strings(request))
+    return Response(body, media_type="application/json")
 
 
 def _bounded(instant: datetime | None) -> datetime | None:
