@@ -152,7 +152,7 @@ async def test_candles_hold_the_marks_of_their_minutes(ended: httpx2.AsyncClient
         found.extend(answer.json()["candles"])
         return bool(sum(candle["ticks"] for candle in found) == 2)
 
-    question: Callable[[], Awaitable[bool]] = two_ticks
+    question: Callable[[], bool | Awaitable[bool]] = two_ticks
     await until(question)
     assert found[0].keys() == {"opened_at", "open", "high", "low", "close", "ticks"}
     assert (found[0]["open"], found[-1]["close"]) == (1.37556, 1.375535)
