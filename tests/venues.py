@@ -11,7 +11,6 @@ from typing import Protocol
 from sqlalchemy import func, select
 
 from app.bootstrap import Container
-from app.core.clock import Clock
 from app.domain.enums import Category, OrderType, PositionSide
 from app.domain.ledger import LedgerAccount
 from app.domain.prices import Market, Price, Quote, Tick
@@ -74,8 +73,8 @@ class VenueUnderTest(Protocol):
 class HandBoard:
     """A board of prices that a test writes; it keeps every tick."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self) -> None:
+        self.clock = ManualClock()
         self.ticks: dict[int, list[Tick]] = {}
         self.market = Market(is_open=True)
         self._quotes: dict[int, Quote] = {}
@@ -208,7 +207,7 @@ async def paper_venue(container: Container) -> AsyncIterator[PaperVenue]:
     pair = await new_pair(container)
     directory = PairDirectory(container.uow)
     await directory.load()
-    venue = PaperVenue(container, directory, HandBoard(ManualClock()), pair)
+    venue = PaperVenue(container, directory, HandBoard(), pair)
     await venue.start()
     venue.tick("100", "101")
     yield venue

@@ -3,11 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import overload
 
 DEADLINE_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
 
 
+@overload
+async def until[T](question: Callable[[], Awaitable[T]], *, seconds: float = ...) -> T: ...
+@overload
+async def until[T](question: Callable[[], T], *, seconds: float = ...) -> T: ...
 async def until[T](question: Callable[[], T | Awaitable[T]], *, seconds: float = DEADLINE_SECONDS) -> T:
     """Ask again and again until the answer is true, and return it; AssertionError when it never is."""
     deadline = time.monotonic() + seconds
