@@ -55,6 +55,14 @@ class WatermarkGroup:
         self.members += 1
         heappush(self.percentages if by_percentage else self.distances, (offset, order_id, generation))
 
+    def absorb(self, other: Self, orders: Orders) -> None:
+        """Take over the orders of a smaller group; an order moves at most log2(n) times in its life."""
+        for entry in (*other.distances, *other.percentages):
+            state = orders.get(entry[1])
+            if state is not None and state[0] == entry[2] and len(state) == 6:
+                self.add(entry[1], state, orders)
+        other.queued = None
+
     def reach_of(self, offset: Decimal, by_percentage: bool) -> Decimal:
         """The reach at which an order with this offset fires: its exact stop, negated."""
         return level_below(self.extreme, offset, by_percentage).copy_negate()
@@ -180,7 +188,7 @@ class Watermarks:
             if index < len(self._starts) and self._starts[index] == start:
                 upserts.append((start, self._groups[index].extreme))
                 self._stored.add(start)
-            elif start in self._stored:
+            else:
                 deletes.append(start)
                 self._stored.remove(start)
         self._changed.clear()
@@ -203,7 +211,7 @@ class Watermarks:
             groups[index].extreme = extreme
         elif index and groups[index - 1].extreme <= extreme:
             index -= 1
-            self._changed.add(self._starts[index])
+            self._note_gone(self._starts[index : index + 1])
             self._starts[index] = groups[index].from_sequence = start
             groups[index].extreme = extreme
         else:
@@ -227,21 +235,12 @@ class Watermarks:
         survivor.from_sequence, survivor.extreme = starts[index], extreme
         for group in merged:
             if group is not survivor:
-                self._absorb(survivor, group)
-        self._changed.update(starts[first:index])
+                survivor.absorb(group, self._orders)
+                del self._by_number[group.number]
+        self._note_gone(starts[first:index])
         groups[first : index + 1] = [survivor]
         del starts[first:index]
         return first
-
-    def _absorb(self, survivor: WatermarkGroup, other: WatermarkGroup) -> None:
-        """Move the orders of a smaller group; an order moves at most log2(n) times in its life."""
-        orders = self._orders
-        for entry in (*other.distances, *other.percentages):
-            state = orders.get(entry[1])
-            if state is not None and state[0] == entry[2] and len(state) == 6:
-                survivor.add(entry[1], state, orders)
-        other.queued = None
-        del self._by_number[other.number]
 
     def _fire(self, group: WatermarkGroup, reach: Decimal) -> list[TrailingCrossing]:
         crossings = group.pop_reached(reach, self._orders)
@@ -255,7 +254,15 @@ class Watermarks:
         index = bisect_left(self._starts, group.from_sequence)
         del self._groups[index], self._starts[index], self._by_number[group.number]
         group.queued = None
-        self._changed.add(group.from_sequence)
+        self._note_gone([group.from_sequence])
+
+    def _note_gone(self, starts: list[int]) -> None:
+        """A row that was never stored needs no deleting."""
+        for start in starts:
+            if start in self._stored:
+                self._changed.add(start)
+            else:
+                self._changed.discard(start)
 
     def _enqueue(self, group: WatermarkGroup) -> None:
         reach = group.next_reach(self._orders)
