@@ -7,8 +7,19 @@ from typing import Any
 from uuid import uuid4
 
 from app.bootstrap import Container
-from app.domain.enums import OrderType
+from app.domain.enums import (
+    IntentKind,
+    IntentStatus,
+    OrderRole,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    TradeStatus,
+)
 from app.domain.order_terms import OpenTerms
+from app.models.market import Pair
+from app.models.trading import Intent, Order, Trade
+from app.repositories.unit_of_work import UnitOfWork
 from app.services.auth_service import ClientInfo
 
 PASSWORD = "a long enough phrase"
@@ -51,3 +62,62 @@ def open_terms(**values: Any) -> OpenTerms:
         "order_type": OrderType.MARKET,
     }
     return OpenTerms(**(base | values))
+
+
+async def create_trade(work: UnitOfWork, user_id: int, pair: Pair, **values: Any) -> Trade:
+    """An open 10x long of 100 USDC, but for what is given."""
+    account = await work.venue_accounts.ensure(user_id, pair.venue)
+    base: dict[str, Any] = {
+        "user_id": user_id,
+        "venue_account_id": account.id,
+        "provider": pair.venue,
+        "asset": pair.base,
+        "asset_type": pair.category.code,
+        "pair_id": pair.id,
+        "trade_index": await work.trades.next_index(account.id, pair.id),
+        "direction": True,
+        "collateral": Decimal(100),
+        "leverage": 10,
+        "size": Decimal(1),
+        "fees": Decimal(0),
+        "entry_price": Decimal(1000),
+        "status": TradeStatus.OPEN,
+    }
+    return await work.trades.add(Trade(**(base | values)))
+
+
+async def create_order(work: UnitOfWork, trade: Trade, **values: Any) -> Order:
+    """A waiting stop-loss of a trade, but for what is given."""
+    base: dict[str, Any] = {
+        "user_id": trade.user_id,
+        "trade_id": trade.id,
+        "pair_id": trade.pair_id,
+        "provider": trade.provider,
+        "asset": trade.asset,
+        "role": OrderRole.EXIT,
+        "order_type": OrderType.STOP_LOSS,
+        "side": OrderSide.SELL,
+        "reduce_only": True,
+        "quantity": trade.size,
+        "stop_price": Decimal(950),
+        "status": OrderStatus.PENDING,
+        "armed_sequence": 1,
+        "armed_price": Decimal(1000),
+    }
+    return await work.orders.add(Order(**(base | values)))
+
+
+async def create_intent(work: UnitOfWork, order: Order, trade: Trade, **values: Any) -> Intent:
+    """A close that nobody has sent, but for what is given."""
+    base: dict[str, Any] = {
+        "order_id": order.id,
+        "trade_id": trade.id,
+        "attempt": 0,
+        "kind": IntentKind.CLOSE,
+        "provider": trade.provider,
+        "venue_account_id": trade.venue_account_id,
+        "pair_id": trade.pair_id,
+        "payload": {},
+        "status": IntentStatus.NEW,
+    }
+    return await work.intents.add(Intent(**(base | values)))
