@@ -146,7 +146,7 @@ class PaperVenue:
         while self.matches:
             batch = self.matches[:]
             self.matches.clear()
-            fills += await self.provider.market.commit(batch)
+            fills += await self.provider.market.book(batch)
         return fills
 
     async def quote(self, bid: str, ask: str) -> None:

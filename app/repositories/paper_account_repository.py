@@ -1,7 +1,6 @@
 """The paper venue's money: accounts, and the ledger that every change to them is written in."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -29,13 +28,22 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.types import TypeEngine
 
-from app.domain.ledger import Booking, LedgerAccount, deposit
+from app.domain.ledger import Booking, Entry, LedgerAccount, deposit
 from app.domain.money import ZERO
 from app.models.market import VenueAccount
 from app.models.paper import PaperAccount, PaperLedgerEntry, PaperOrder, PaperPosition
 from app.repositories.base import Repository
 
 _AMOUNT = Numeric(38, 18)
+_CHANGE: Mapping[str, TypeEngine[Any]] = {"account_id": BigInteger(), "balance": _AMOUNT, "margin": _AMOUNT}
+_ENTRY: Mapping[str, TypeEngine[Any]] = {
+    "number": Integer(),
+    "account": String(),
+    "account_id": BigInteger(),
+    "amount": _AMOUNT,
+    "reason": String(),
+    "client_id": BigInteger(),
+}
 _BOOKING_NUMBER = NumberSequence("paper_ledger_id_seq").next_value()
 
 
@@ -91,19 +99,15 @@ class PaperAccountRepository(Repository[PaperAccount]):
 
     async def post(self, bookings: Sequence[Booking]) -> None:
         """Write bookings, and bring the rows of their accounts, which the caller has locked, up to date with them."""
-        entries = [(i, booking, entry) for i, booking in enumerate(bookings) for entry in booking.entries]
+        entries = [
+            (number, entry.account.value, _owner(booking, entry), entry.amount, booking.reason.value, booking.client_id)
+            for number, booking in enumerate(bookings)
+            for entry in booking.entries
+        ]
         if not entries:
             return
-        numbered = _numbers(len(bookings))
-        row = _rows(
-            number=(Integer(), [i for i, _, _ in entries]),
-            account=(String(), [entry.account.value for _, _, entry in entries]),
-            account_id=(BigInteger(), [b.account_id if e.account.is_users else None for _, b, e in entries]),
-            amount=(_AMOUNT, [entry.amount for _, _, entry in entries]),
-            reason=(String(), [booking.reason.value for _, booking, _ in entries]),
-            client_id=(BigInteger(), [booking.client_id for _, booking, _ in entries]),
-        )
-        columns = ["account", "account_id", "amount", "reason", "client_id"]
+        numbered, row = _numbers(len(bookings)), _rows(_ENTRY, entries)
+        columns = [name for name in _ENTRY if name != "number"]
         source = select(numbered.c.booking, *(row.c[name] for name in columns))
         source = source.join(row, numbered.c.number == row.c.number)
         await self.session.execute(insert(PaperLedgerEntry).from_select(["booking", *columns], source))
@@ -148,19 +152,21 @@ class PaperAccountRepository(Repository[PaperAccount]):
             await self.post([deposit(account_id, starting_balance)])
 
     async def _apply(self, bookings: Sequence[Booking]) -> None:
-        balance: dict[int, Decimal] = defaultdict(Decimal)
-        margin: dict[int, Decimal] = defaultdict(Decimal)
+        changes: dict[int, tuple[Decimal, Decimal]] = {}
         for booking in bookings:
-            balance[booking.account_id] += booking.change_of(LedgerAccount.BALANCE)
-            margin[booking.account_id] += booking.change_of(LedgerAccount.MARGIN)
-        change = _rows(
-            id=(BigInteger(), list(balance)),
-            balance=(_AMOUNT, list(balance.values())),
-            margin=(_AMOUNT, list(margin.values())),
-        )
-        statement = update(PaperAccount).where(PaperAccount.id == change.c.id)
+            balance, margin = changes.get(booking.account_id, (ZERO, ZERO))
+            changes[booking.account_id] = (
+                balance + booking.change_of(LedgerAccount.BALANCE),
+                margin + booking.change_of(LedgerAccount.MARGIN),
+            )
+        change = _rows(_CHANGE, [(account_id, *amounts) for account_id, amounts in changes.items()])
+        statement = update(PaperAccount).where(PaperAccount.id == change.c.account_id)
         added = {"balance": PaperAccount.balance + change.c.balance, "margin": PaperAccount.margin + change.c.margin}
         await self.session.execute(statement.values(added), execution_options={"synchronize_session": False})
+
+
+def _owner(booking: Booking, entry: Entry) -> int | None:
+    return booking.account_id if entry.account.is_users else None
 
 
 def _numbers(count: int) -> Any:
@@ -173,10 +179,10 @@ def _numbers(count: int) -> Any:
     return select(number.c.number, _BOOKING_NUMBER.label("booking")).cte().prefix_with("MATERIALIZED")
 
 
-def _rows(**columns: tuple[TypeEngine[Any], list[Any]]) -> TableValuedAlias:
+def _rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[object, ...]]) -> TableValuedAlias:
     """A table made of values, sent as one array per column: the statement is the same for any number of rows."""
-    arrays = (literal(values, ARRAY(kind)) for kind, values in columns.values())
-    described = (column(name, kind) for name, (kind, _) in columns.items())
+    arrays = (literal([row[i] for row in rows], ARRAY(kind)) for i, kind in enumerate(columns.values()))
+    described = (column(name, kind) for name, kind in columns.items())
     return func.unnest(*arrays).table_valued(*described).render_derived()
 
 

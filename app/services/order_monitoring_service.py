@@ -166,9 +166,7 @@ class OrderMonitoringService:
                 self._room.set()
 
     async def _commit(self, run: Sequence[Unsettled]) -> None:
-        for fill in await self._matching.commit(
-            [item.subject for item in run if not isinstance(item.subject, Crossed)]
-        ):
+        for fill in await self._matching.book([item.subject for item in run if not isinstance(item.subject, Crossed)]):
             await self._booking.book_fill(fill)
 
     async def _claim(self, run: Sequence[Unsettled]) -> None:

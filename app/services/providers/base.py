@@ -52,10 +52,10 @@ class MatchingVenue(Protocol):
     """A venue whose matching runs in our process (paper): ticks are shown to it before the order engine sees them."""
 
     def on_tick(self, tick: Tick) -> Sequence[Match]:
-        """Judge one tick, synchronously; what it did leaves the venue's book and must be committed in order."""
+        """Judge one tick, synchronously; what it did leaves the venue's book and must be booked in order."""
         ...
 
-    async def commit(self, matches: Sequence[Match]) -> list[VenueFill]:
+    async def book(self, matches: Sequence[Match]) -> list[VenueFill]:
         """Book matches in the venue's own tables, each at most once; the fills, in order."""
         ...
 

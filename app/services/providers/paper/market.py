@@ -24,24 +24,24 @@ class PaperMarket:
     whenever another process may have traded.
     """
 
-    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf, tell_fill: OnFill) -> None:
         self._uow = uow
         self._board = board
         self._pair_of = pair_of
+        self._tell_fill = tell_fill
         self._books: dict[int, PairBooks] = {}
         # Books that are being read: what is committed meanwhile is in the tables too late for them.
         self._loading: dict[int, PairBooks] = {}
         self._load_lock = asyncio.Lock()
         self._unheard: list[PaperMatch] = []
         self._tell: OnLateMatch = self._unheard.extend
-        self._on_fill: OnFill | None = None
 
     def on_tick(self, tick: Tick) -> Sequence[PaperMatch]:
-        """Judge one tick of a pair; what it did is to be committed in order."""
+        """Judge one tick of a pair; what it did is to be booked in order."""
         books = self._books.get(tick.pair_id)
         return books.on_tick(tick) if books is not None else ()
 
-    async def commit(self, matches: Sequence[PaperMatch]) -> list[VenueFill]:
+    async def book(self, matches: Sequence[PaperMatch]) -> list[VenueFill]:
         """Book matches, each once however often it is asked; the fills of all that have one, in order."""
         fills: list[VenueFill] = []
         for batch in batched(matches, BATCH):
@@ -52,9 +52,8 @@ class PaperMarket:
             for position in booked.opened:
                 self.watch_position(position)
             fills += booked.fills
-        if self._on_fill is not None:
-            for fill in fills:
-                await self._on_fill(fill)
+        for fill in fills:
+            await self._tell_fill(fill)
         return fills
 
     async def load(self, pair_ids: Sequence[int]) -> Sequence[PaperMatch]:
@@ -81,10 +80,6 @@ class PaperMarket:
         if self._unheard:
             listener(self._unheard)
 
-    def on_fill(self, listener: OnFill) -> None:
-        """Register who is told of every fill, besides whoever committed it."""
-        self._on_fill = listener
-
     def watch_position(self, position: PaperPosition) -> None:
         """Watch a position that was just committed."""
         pair_id, armed = position.pair_id, position.armed_sequence
@@ -106,7 +101,7 @@ class PaperMarket:
         books = self._books.get(pair_id)
         match = books.matched(kind, row_id) if books is not None else None
         if match is not None:
-            await self.commit([match])
+            await self.book([match])
 
     def forget(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
         """Stop watching a row that was closed, cancelled or booked."""

@@ -28,7 +28,7 @@ from app.models.market import Pair
 from app.repositories.outcomes import unknown_when_lost
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.services.providers.base import BaseTradingProvider, OnFill, QuoteBoard
+from app.services.providers.base import BaseTradingProvider, QuoteBoard
 from app.services.providers.paper.books import MatchKind
 from app.services.providers.paper.catalogue import CATALOGUE, VENUE
 from app.services.providers.paper.desk import Desk, Moment
@@ -75,7 +75,7 @@ class PaperProvider(BaseTradingProvider):
         clock: Clock,
         starting_balance: Decimal,
     ) -> None:
-        self.market = PaperMarket(uow, board, directory.by_id)
+        self.market = PaperMarket(uow, board, directory.by_id, self._tell)
         self._uow = uow
         self._board = board
         self._directory = directory
@@ -162,10 +162,6 @@ class PaperProvider(BaseTradingProvider):
         async with self._uow() as work:
             await work.paper_accounts.now()
 
-    def on_fill(self, listener: OnFill) -> None:
-        """Register who is told of fills that ticks made, once each is booked."""
-        self.market.on_fill(listener)
-
     async def reset(self, user_id: int) -> VenueBalance:
         """Bring an account back to the starting balance; Conflict while it has a position or a resting order."""
         async with self._uow() as work:
@@ -186,6 +182,11 @@ class PaperProvider(BaseTradingProvider):
             self.market.watch_position(placed.position)
         elif placed.order.status is PaperOrderStatus.RESTING:
             self.market.watch_order(placed.order)
+
+    async def _tell(self, fill: VenueFill) -> None:
+        """Tell of a fill that a tick made."""
+        if self._listener is not None:
+            await self._listener(fill)
 
     async def _settle_order(self, ref: VenueRef, client_id: int) -> None:
         """Book what a tick has done to an order already, before anything is asked of it."""

@@ -190,7 +190,7 @@ async def test_a_crash_in_the_middle_of_matches_books_none_of_them(paper: PaperV
     )
     paper.tick("91", "92")
     with pytest.raises(Crash):
-        await crashing.market.commit(paper.matches)
+        await crashing.market.book(paper.matches)
 
     assert len(await paper.provider.open_positions([ref])) == 1
     booked = await paper.commit()

@@ -26,6 +26,10 @@ async def opened(
     return (await paper.provider.open_trade(params)).fills[0]
 
 
+async def nobody(fill: VenueFill) -> None:
+    """Listens to no fill."""
+
+
 async def position_of(paper: PaperVenue, fill: VenueFill) -> PaperPosition:
     row_id = int(fill.venue_trade_index)
     async with paper.uow() as work:
@@ -166,7 +170,7 @@ async def test_committing_twice_books_once_and_tells_the_same(paper: PaperVenue)
 
     first = await paper.commit()
     balance = await paper.provider.balance(ref)
-    again = await paper.provider.market.commit(matches)
+    again = await paper.provider.market.book(matches)
 
     assert len(first) == 2
     assert again == first
@@ -254,7 +258,7 @@ async def test_what_commits_while_books_are_read_is_in_them(paper: PaperVenue) -
             await super().__aexit__(kind, error, trace)
 
     market = PaperMarket(
-        lambda: Reading(paper.container.database, paper.container.broadcast), paper.board, paper.directory.by_id
+        lambda: Reading(paper.container.database, paper.container.broadcast), paper.board, paper.directory.by_id, nobody
     )
     loading = asyncio.create_task(market.load([paper.pair.id]))
     await has_read.wait()
