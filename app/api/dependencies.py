@@ -24,7 +24,7 @@ bearer = HTTPBearer(
 )
 
 
-def container_of(connection: HTTPConnection) -> Container:
+async def container_of(connection: HTTPConnection) -> Container:
     """The running process's parts."""
     container: Container = connection.app.state.container
     return container

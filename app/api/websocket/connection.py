@@ -43,7 +43,7 @@ async def stream(websocket: WebSocket) -> None:
 
     Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; docs/websocket.md tells all.
     """
-    container = container_of(websocket)
+    container = await container_of(websocket)
     connection = await admit(websocket, container)
     if connection is not None:
         await Client(websocket, container, connection).run()
