@@ -3,8 +3,11 @@
 Nothing here comes from the code under test: prices become integers of 1e-18, percentages are multiplied out.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 _UNIT = 10**18
@@ -56,15 +59,14 @@ def oracle_run(
     ticks: Sequence[tuple[int, Decimal]],
     last_sequences: Mapping[int, int] | None = None,
 ) -> dict[int, Fired]:
-    """By order id, how each order fires on (sequence, price) ticks; those that do not are left out.
+    """By order id, how each order fires on ascending (sequence, price) ticks; those that do not are left out.
 
     `last_sequences` names, by order id, the last tick that may fire an order (it was cancelled after that one).
     """
     ends = last_sequences or {}
     fired: dict[int, Fired] = {}
     for order in orders:
-        end = ends.get(order.order_id)
-        outcome = oracle_order(order, ticks, end)
+        outcome = oracle_order(order, ticks, ends.get(order.order_id))
         if isinstance(outcome, Fired):
             fired[order.order_id] = outcome
     return fired
@@ -73,10 +75,10 @@ def oracle_run(
 def oracle_order(
     order: ExitTerms, ticks: Sequence[tuple[int, Decimal]], last_sequence: int | None = None
 ) -> Fired | Trail:
-    """One order alone: how it fires, or where its trailing stop stands after the last tick."""
-    concerned = [
-        tick for tick in ticks if tick[0] > order.armed_sequence and (last_sequence is None or tick[0] <= last_sequence)
-    ]
+    """One order alone: how it fires on ascending ticks, or where its trailing stop stands after the last."""
+    first = bisect_right(ticks, order.armed_sequence, key=itemgetter(0))
+    end = len(ticks) if last_sequence is None else bisect_right(ticks, last_sequence, key=itemgetter(0))
+    concerned = ticks[first:end]
     if order.trailing_distance is None and order.trailing_percentage is None:
         return _fixed(order, concerned) or Trail(None, None)
     return _trailing(order, concerned)
@@ -127,6 +129,7 @@ def _stop_units(order: ExitTerms, best: int) -> int:
     return best * 100 * _UNIT - gap if order.side == "long" else best * 100 * _UNIT + gap
 
 
+@lru_cache(maxsize=100_000)
 def _units(value: Decimal) -> int:
     scaled = _WIDE.multiply(value, Decimal(_UNIT))
     units = int(scaled)
