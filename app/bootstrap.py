@@ -28,6 +28,7 @@ from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.router import ProviderRouter
+from app.services.ready_prices import ReadyPrices
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
 from app.services.websocket_service import WebSocketManager
@@ -65,6 +66,7 @@ class Container:
     websockets: WebSocketManager = field(init=False)
     directory: PairDirectory
     board: PriceFeedService
+    ready_prices: ReadyPrices
     router: ProviderRouter
     market: MarketView
     trading: TradingService
@@ -118,6 +120,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
             directory=parts.directory,
             board=parts.board,
+            ready_prices=ReadyPrices(parts.directory, parts.board, parts.router, clock),
             router=parts.router,
             market=parts.market,
             trading=parts.trading,

@@ -13,6 +13,7 @@ from app.api import errors
 from app.api.health import health
 from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, RequestContext
 from app.api.routing import MarqetRoute, operation_id
+from app.api.v1.prices import prices
 from app.api.v1.router import api
 from app.api.websocket.connection import websocket_routes
 from app.bootstrap import Bootstrap, bootstrap
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = bootstrap
     )
     app.router.route_class = MarqetRoute
     errors.install(app, clock)
+    prices.add_price_route(app, api.prefix)
     app.include_router(health)
     app.include_router(api)
     app.include_router(websocket_routes)

@@ -1,15 +1,15 @@
 """Prices: one, many, and candles."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Path, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import AwareDatetime
 
-from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
+from app.api.dependencies import ContainerDep, OptionalUser
 from app.api.errors import responses
 from app.api.routing import router, wants_strings
-from app.api.v1.prices.ready_prices import ReadyPrices
+from app.api.v1.prices.price_route import PriceRoute, price_limit
 from app.bootstrap import Container
 from app.domain.candles import CandleInterval, window
 from app.domain.errors import InvalidRequest, NotFound, Unavailable
@@ -25,7 +25,6 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 # A path parameter may hold a slash, since BTC/USD is a pair too.
 routes = router(prefix="/prices", tag="prices")
-ready_prices = ReadyPrices()
 
 UseCache = Annotated[
     bool, Query(description="Whether a price that was kept for up to 30 s will do; this server has the newest itself")
@@ -35,7 +34,7 @@ UseCache = Annotated[
 @routes.get(
     "",
     responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "RATE_LIMITED"),
-    dependencies=[rate_limit("price")],
+    dependencies=[price_limit],
 )
 async def list_prices(
     container: ContainerDep,
@@ -64,7 +63,7 @@ async def list_prices(
 @routes.get(
     "/{pair:path}/candles",
     responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "UNAUTHORIZED", "RATE_LIMITED"),
-    dependencies=[rate_limit("price")],
+    dependencies=[price_limit],
 )
 async def list_candles(
     container: ContainerDep,
@@ -84,12 +83,6 @@ async def list_candles(
     return CandleList(pair=found.symbol, interval=interval, candles=candles)
 
 
-@routes.get(
-    "/{pair:path}",
-    response_model=PriceResponse,
-    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
-    dependencies=[rate_limit("price")],
-)
 async def get_price(
     request: Request,
     container: ContainerDep,
@@ -99,11 +92,24 @@ async def get_price(
 ) -> Response:
     """Answer the last price of a pair, stale or not, from the venue that the pair routes to."""
     found = await _routed(container, user, pair)
-    quote = container.board.latest(found.id)
-    if quote is None:
+    body = container.ready_prices.body(found, numbers_as_strings=wants_strings(request))
+    if body is None:
         raise no_price_yet(found)
-    body = ready_prices.body(found, quote, container.clock.now(), numbers_as_strings=wants_strings(request))
     return Response(body, media_type="application/json")
+
+
+GET_PRICE: dict[str, Any] = {
+    "response_model": PriceResponse,
+    "responses": responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
+    "dependencies": [price_limit],
+}
+routes.add_api_route("/{pair:path}", get_price, include_in_schema=False, **GET_PRICE)
+
+
+def add_price_route(app: FastAPI, prefix: str) -> None:
+    """Serve GET {prefix}/prices/{pair} from the app itself: routers within routers take longer than the answer."""
+    path = f"{prefix}{routes.prefix}/{{pair}}"
+    app.router.add_api_route(path, get_price, route_class_override=PriceRoute, tags=[*routes.tags], **GET_PRICE)
 
 
 def _bounded(instant: datetime | None) -> datetime | None:
@@ -112,6 +118,4 @@ def _bounded(instant: datetime | None) -> datetime | None:
 
 
 async def _routed(container: Container, user: AuthenticatedUser | None, text: str) -> Pair:
-    """The pair that a text means at the venue it routes to; PAIR_NOT_FOUND with near matches."""
-    venue = await container.router.route_for_asset(text, sandbox=user is not None and user.is_sandbox)
-    return container.directory.resolve_pair(text, venue)
+    return await container.ready_prices.find(text, sandbox=user is not None and user.is_sandbox)
