@@ -5,6 +5,7 @@ from datetime import timedelta
 from sqlalchemy import Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from app.domain.errors import Conflict
 from app.models.event import IdempotencyRecord
 from app.repositories.base import Repository
 
@@ -36,8 +37,13 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         )
 
     async def bind(self, user_id: int, key: str, order_id: int) -> None:
-        """Note the order that the request wrote, in the transaction that writes it."""
-        await self.session.execute(_one(user_id, key).values(order_id=order_id))
+        """Note the order that the request wrote, in the transaction that writes it.
+
+        Raises Conflict, which undoes that order, when the key was taken over from a run held for dead.
+        """
+        first = _one(user_id, key).where(IdempotencyRecord.order_id.is_(None)).values(order_id=order_id)
+        if await self.session.scalar(first.returning(IdempotencyRecord.order_id)) is None:
+            raise Conflict(code="IDEMPOTENCY_IN_FLIGHT", retry_after=1)
 
     async def release(self, user_id: int, key: str) -> None:
         """Forget a request that was refused before it wrote anything."""
