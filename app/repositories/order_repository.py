@@ -70,7 +70,8 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         )
         found: dict[int, list[int]] = defaultdict(list)
         for trade_id, order_id in await self.session.execute(query.order_by(Order.id)):
-            found[trade_id].append(order_id)
+            if trade_id is not None:
+                found[trade_id].append(order_id)
         return found
 
     async def entry_of(self, trade_id: int) -> Order | None:

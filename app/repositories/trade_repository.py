@@ -68,7 +68,7 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
         pnl, fees = (
             await self.session.execute(query.where(Trade.user_id == user_id, Trade.provider == provider))
         ).one()
-        return Decimal(pnl), Decimal(fees)
+        return Decimal(pnl or 0), Decimal(fees or 0)
 
     async def has_unfinished(self, user_id: int, provider: str) -> bool:
         """Whether a user has any trade at a venue that has not ended."""
