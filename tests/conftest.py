@@ -6,7 +6,6 @@ A module overrides `settings` (by `make_settings`) or `clock` to change what its
 
 import asyncio
 import os
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +24,10 @@ from app.config.settings import Settings
 from app.core import migrations
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database
-from app.core.embedded_postgres import EmbeddedPostgres
 from app.main import create_app
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from tests.factories import Person, create_person
+from tests.postgres import private_server
 from tests.servers import RunningServer, serve
 
 type MakeSettings = Callable[..., Settings]
@@ -77,13 +76,8 @@ def postgres_url() -> Iterator[str]:
     if os.environ.get("TEST_MODE", "embedded") == "full":
         yield os.environ.get("TEST_DATABASE_URL", DEFAULT_DATABASE_URL)
         return
-    with tempfile.TemporaryDirectory(prefix="marqetfi-test-") as folder:
-        postgres = EmbeddedPostgres(Path(folder))
-        postgres.start()
-        try:
-            yield postgres.url
-        finally:
-            postgres.stop()
+    with private_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
