@@ -29,8 +29,13 @@ def check(database_url: str) -> None:
 
 
 def head() -> str:
-    """The newest revision that this code knows; revisions are numbered, 0001 is the first."""
-    return max(path.stem.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*_*.py"))
+    """The newest revision that this code knows."""
+    return revisions()[-1]
+
+
+def revisions() -> list[str]:
+    """Every revision that this code knows, ascending; they are numbered, 0001 is the first."""
+    return sorted(path.stem.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*_*.py"))
 
 
 async def current(database: Database) -> str | None:

@@ -39,3 +39,8 @@ class UserRepository(Repository[User]):
         if hashed_password is not None:
             values["hashed_password"] = hashed_password
         await self.session.execute(update(User).where(User.id == user_id).values(**values))
+
+    async def promote(self, email: str) -> bool:
+        """Make an administrator of the user with this email; False where there is none."""
+        statement = update(User).where(func.lower(User.email) == email.lower()).values(is_superuser=True)
+        return await self.session.scalar(statement.returning(User.id)) is not None

@@ -1,0 +1,75 @@
+"""The console script `marqetfi`: its commands, and how it ends when one of them fails."""
+
+import sys
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from app.cli.console import show_failure, write_line
+from app.cli.failure import Failure
+from app.cli.lazy import Lazy, LazyGroup
+from app.core import logging
+from app.core.version import VERSION
+
+SERVER = "Run a server"
+ACCOUNT = "Account, on a running server"
+MARKET = "Prices, on a running server"
+TRADING = "Trading, on a running server"
+
+
+class Root(LazyGroup):
+    """Every command of the console script."""
+
+    table: ClassVar = {
+        "serve": Lazy("app.cli.serving:serve", "Run the API, and everything it needs.", SERVER),
+        "migrate": Lazy("app.cli.database:migrate", "Bring the database to the newest migration.", SERVER),
+        "admin": Lazy("app.cli.admin:app", "Manage administrators.", SERVER),
+        "seed": Lazy("app.cli.seed:seed", "Make a demo user with a few trades.", SERVER),
+        "doctor": Lazy("app.cli.doctor:doctor", "Check settings, database, migrations and ledger.", SERVER),
+        "register": Lazy("app.cli.session:register", "Create an account, and log in.", ACCOUNT),
+        "login": Lazy("app.cli.session:login", "Log in; later commands use the session.", ACCOUNT),
+        "logout": Lazy("app.cli.session:logout", "End the session.", ACCOUNT),
+        "whoami": Lazy("app.cli.session:whoami", "Show the account that is logged in.", ACCOUNT),
+        "portfolio": Lazy("app.cli.account:portfolio", "Show money, equity and results.", ACCOUNT),
+        "events": Lazy("app.cli.account:events", "Show what happened to the account, oldest first.", ACCOUNT),
+        "paper": Lazy("app.cli.account:paper", "Manage the paper account.", ACCOUNT),
+        "pairs": Lazy("app.cli.pairs:pairs", "List what can be traded.", MARKET),
+        "prices": Lazy("app.cli.prices:app", "Get, watch and make up prices.", MARKET),
+        "trade": Lazy("app.cli.trades:app", "Open, close and look at trades.", TRADING),
+        "positions": Lazy("app.cli.trades:positions", "List open positions.", TRADING),
+        "orders": Lazy("app.cli.orders:orders", "List orders, newest first.", TRADING),
+        "order": Lazy("app.cli.orders:app", "Attach, look at, amend and cancel orders.", TRADING),
+    }
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a failure is told as the command was asked to tell everything."""
+        as_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except Failure as failure:
+            show_failure(failure, as_json=as_json)
+            raise typer.Exit(failure.exit_code) from None
+
+
+app = typer.Typer(cls=Root, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        write_line(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def marqetfi(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """One API in front of perpetual exchanges: run it, and trade with it."""
+
+
+def main() -> None:
+    """The entry point of the installed script."""
+    logging.configure(level="WARNING", style="pretty", stream=sys.stderr)
+    app(prog_name="marqetfi")

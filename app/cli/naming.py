@@ -1,0 +1,47 @@
+"""How a trade is named on the command line."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import typer
+
+from app.cli.client import ApiClient, Document
+from app.cli.failure import Failure
+
+PAGE = 200
+
+
+def find_trade(client: ApiClient, words: list[str]) -> tuple[int, int]:
+    """The (pair id, index) of the trade that is named by both, by its id, or by the asset of the only open position."""
+    if len(words) == 2 and all(word.isdigit() for word in words):
+        return int(words[0]), int(words[1])
+    if len(words) != 1:
+        raise typer.BadParameter("name the trade by PAIR_ID INDEX, by its id, or by its asset")
+    positions: list[Document] = client.get("/trading/positions").data["positions"]
+    found = _by_id(client, positions, int(words[0])) if words[0].isdigit() else _by_asset(positions, words[0])
+    return found["pair_id"], found["trade_index"]
+
+
+def _by_id(client: ApiClient, positions: list[Document], trade_id: int) -> Document:
+    open_trades = ({**position, "id": position["trade_id"]} for position in positions)
+    for trade in chain(open_trades, _trades(client)):
+        if trade["id"] == trade_id:
+            return trade
+    raise Failure("TRADE_NOT_FOUND", f"You have no trade {trade_id}.", hint="marqetfi trade list shows them all.")
+
+
+def _by_asset(positions: list[Document], name: str) -> Document:
+    found = [one for one in positions if name.upper() in {one["asset"].upper(), one["pair"].upper()}]
+    if len(found) != 1:
+        count = "no open position" if not found else f"{len(found)} open positions"
+        raise Failure("TRADE_NOT_FOUND", f"You have {count} in {name}.", hint="marqetfi positions lists them all.")
+    return found[0]
+
+
+def _trades(client: ApiClient) -> Iterator[Document]:
+    """Every trade of the user, newest first, page after page."""
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get("/trading/trades", {"limit": PAGE, "cursor": cursor or None}).data
+        yield from page["trades"]
+        cursor = page["next_cursor"]

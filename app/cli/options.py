@@ -1,0 +1,82 @@
+"""Options and values that several commands take."""
+
+import re
+import sys
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+
+from app.cli.client import Document
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="MARQETFI_URL", help="The server; without it, the one on this machine.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON for programs: the API's own answer, one line.")]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
+
+
+def decimal(text: str) -> Decimal:
+    """Plain digits such as 100 or 0.25."""
+    if _NUMBER.fullmatch(text) is None:
+        raise typer.BadParameter(f"{text!r} is not a number such as 100 or 0.25")
+    return Decimal(text)
+
+
+def fraction(text: str) -> Decimal:
+    """A part of a whole: 0.5, or the same as 50%."""
+    try:
+        return Decimal(text.removesuffix("%")) / 100 if text.endswith("%") else decimal(text)
+    except InvalidOperation:
+        raise typer.BadParameter(f"{text!r} is neither a fraction such as 0.5 nor a percentage such as 50%") from None
+
+
+def trailing(text: str) -> Document:
+    """A trailing stop as the API takes it: by percentage (0.5%) or by distance (500)."""
+    if text.endswith("%"):
+        return {"trailing_stop_percentage": str(decimal(text[:-1]))}
+    return {"trailing_stop_distance": str(decimal(text))}
+
+
+type Level = Decimal | None
+
+Stop = Annotated[Level, typer.Option("--stop", parser=decimal, metavar="PRICE", help="Attach a stop loss.")]
+TakeProfit = Annotated[
+    Level, typer.Option("--take-profit", parser=decimal, metavar="PRICE", help="Attach a take profit.")
+]
+Trailing = Annotated[
+    Document | None,
+    typer.Option("--trailing", parser=trailing, metavar="DISTANCE", help="Attach a trailing stop: 500, or 0.5%."),
+]
+OcoStop = Annotated[
+    Level, typer.Option("--oco-stop", parser=decimal, metavar="PRICE", help="Stop of a pair: one cancels the other.")
+]
+OcoTakeProfit = Annotated[
+    Level, typer.Option("--oco-take-profit", parser=decimal, metavar="PRICE", help="Take profit of that pair.")
+]
+
+
+def levels(
+    stop: Level, take_profit: Level, trailing_stop: Document | None, oco_stop: Level, oco_take_profit: Level
+) -> Document:
+    """The levels that were given, as the API takes them: numbers as text, which keeps every digit."""
+    given = {
+        "stop_price": stop,
+        "take_profit_price": take_profit,
+        "oco_stop_price": oco_stop,
+        "oco_take_profit_price": oco_take_profit,
+    }
+    return {name: str(level) for name, level in given.items() if level is not None} | (trailing_stop or {})
+
+
+def read_password(*, from_stdin: bool, is_new: bool = False) -> str:
+    """A password from standard input, or asked for without showing it; a new one is asked for twice."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=is_new)
+    return answer

@@ -1,0 +1,204 @@
+"""Prices, once or as they change: a live table for people, a line of JSON each for programs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.client import ApiClient, Document, api_client, failure_of
+from app.cli.console import say, screen, write_json, write_line
+from app.cli.failure import Failure
+from app.cli.options import AsJson, Url
+from app.cli.stream import Stream, StreamClosed, lasting_streams, open_stream
+from app.cli.tables import CALM, GAIN, LOSS, Column, number, table, text
+
+FRAME_SECONDS = 0.25
+# How long `--once` waits for pairs that have no price yet.
+FIRST_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[PAIRS]...", help="BTC, EURUSD ...; none means all.")]
+
+
+def get(
+    names: Annotated[list[str], typer.Argument(metavar="PAIRS...", help="BTC, EURUSD ...")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the prices of pairs."""
+    with api_client(url) as client:
+        answer = client.get("/prices", {"pairs": ",".join(names)}, anonymous=True)
+    prices, errors = answer.data["prices"], answer.data["errors"]
+    if not prices:
+        raise failure_of({"code": errors[0]["code"], "message": f"There is no price of {errors[0]['pair']}."})
+    if as_json:
+        write_line(answer.text)
+        return
+    board = PriceBoard()
+    for price in prices:
+        board.take(price, time.monotonic())
+    screen().print(board.table(time.monotonic()))
+    for error in errors:
+        say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
+
+
+def watch(
+    names: Names = None,
+    once: Annotated[bool, typer.Option("--once", help="Show them once, and end.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show prices as they change, until Ctrl-C."""
+    with api_client(url) as client:
+        wanted = names or [pair["symbol"] for pair in client.get("/trading/pairs", anonymous=True).data["pairs"]]
+        if once:
+            _show_once(client, wanted, as_json=as_json)
+            return
+        with suppress(KeyboardInterrupt):
+            if as_json:
+                for price in _endless_prices(client, wanted):
+                    if price is not None:
+                        write_json(price)
+            else:
+                _show_live(client, wanted)
+
+
+@dataclass(slots=True)
+class _Shown:
+    price: Document
+    first: Decimal | int
+    at: float
+    style: str = ""
+
+
+@dataclass(slots=True)
+class PriceBoard:
+    """The last price of each pair, and which way it went; times are seconds of a monotonic clock."""
+
+    shown: dict[str, _Shown] = field(default_factory=dict)
+
+    def take(self, price: Document, now: float) -> None:
+        """Take a newer price."""
+        before = self.shown.get(price["pair"])
+        if before is None:
+            self.shown[price["pair"]] = _Shown(price, price["price"], now)
+            return
+        moved = price["price"] - before.price["price"]
+        before.price, before.at = price, now
+        before.style = GAIN if moved > 0 else LOSS if moved < 0 else before.style
+
+    def table(self, now: float) -> Table:
+        """The board as a table."""
+        rows = [{**one.price, "shown": one, "now": now} for one in self.shown.values()]
+        return table(_COLUMNS, rows)
+
+
+def _price_cell(row: Document) -> Text:
+    return Text(f"{row['price']:,}", style=f"bold {row['shown'].style}".strip())
+
+
+def _change_cell(row: Document) -> Text:
+    first = row["shown"].first
+    change = round((row["price"] - first) / first * 100, 3)
+    return Text(f"{change:+} %", style=GAIN if change > 0 else LOSS if change < 0 else CALM)
+
+
+def _age_seconds(row: Document) -> float:
+    seconds: float = row["age_ms"] / 1000 + row["now"] - row["shown"].at
+    return seconds
+
+
+def _age_cell(row: Document) -> Text:
+    seconds = _age_seconds(row)
+    return Text(f"{seconds:.1f} s", style="yellow" if seconds > QUIET_SECONDS else CALM)
+
+
+def _state_cell(row: Document) -> Text:
+    if not row["market_open"]:
+        return Text("closed", style="yellow")
+    if row["stale"]:
+        return Text("stale", style="bold red")
+    return Text("quiet", style="yellow") if _age_seconds(row) > QUIET_SECONDS else Text("live", style=GAIN)
+
+
+_COLUMNS = (
+    Column("Pair", text("pair")),
+    Column("Bid", number("bid"), is_number=True),
+    Column("Ask", number("ask"), is_number=True),
+    Column("Price", _price_cell, is_number=True),
+    Column("Change", _change_cell, is_number=True),
+    Column("Age", _age_cell, is_number=True),
+    Column("Source", text("source")),
+    Column("State", _state_cell),
+)
+
+
+def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
+    board = PriceBoard()
+    deadline = time.monotonic() + FIRST_SECONDS
+    with open_stream(client) as stream:
+        awaited = _subscribe(stream, names)
+        while awaited - board.shown.keys() and time.monotonic() < deadline:
+            frame = stream.receive(FRAME_SECONDS)
+            if frame is not None and frame["type"] == "price_update":
+                board.take(frame["data"], time.monotonic())
+    for pair in awaited - board.shown.keys():
+        say(Text(f"{pair}: no price yet", style="yellow"))
+    if as_json:
+        for one in board.shown.values():
+            write_json(one.price)
+    else:
+        screen().print(board.table(time.monotonic()))
+
+
+def _show_live(client: ApiClient, names: list[str]) -> None:
+    board = PriceBoard()
+    console = screen()
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        drawn = 0.0
+        for price in _endless_prices(client, names):
+            now = time.monotonic()
+            if price is not None:
+                board.take(price, now)
+            if now - drawn >= FRAME_SECONDS:
+                live.update(board.table(now), refresh=True)
+                drawn = now
+
+
+def _endless_prices(client: ApiClient, names: list[str]) -> Iterator[Document | None]:
+    """Every price as it comes, and None where for a moment none does."""
+    for stream in lasting_streams(client):
+        with suppress(StreamClosed):
+            _subscribe(stream, names)
+            while True:
+                frame = stream.receive(FRAME_SECONDS)
+                if frame is None or frame["type"] == "price_update":
+                    yield None if frame is None else frame["data"]
+
+
+def _missing(unknown: Failure) -> str:
+    pairs = unknown.details.get("pairs")
+    return ", ".join(str(one["pair"]) for one in pairs) if isinstance(pairs, list) else unknown.message
+
+
+def _subscribe(stream: Stream, names: list[str]) -> set[str]:
+    """Ask for prices: the pairs that are shown from now on, with a warning where some are not known."""
+    known: set[str] = set()
+    unknown: Failure | None = None
+    for answer in stream.subscribe("prices", {"pairs": names}):
+        if answer["type"] == "subscribed":
+            known |= set(answer["data"]["pairs"])
+        else:
+            unknown = failure_of(answer["data"])
+    if unknown is not None:
+        if not known:
+            raise unknown
+        say(Text(f"not known: {_missing(unknown)}", style="yellow"))
+    return known

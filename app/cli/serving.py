@@ -1,0 +1,215 @@
+"""`marqetfi serve`: the API, its loops and, where no other is given, its own database, in one process."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from loguru import logger
+from rich.text import Text
+from uvicorn.supervisors import ChangeReload
+
+from app.api.serving import SERVER_OPTIONS
+from app.cli.client import url_of
+from app.cli.console import say, show_failure
+from app.cli.environment import load_settings
+from app.cli.failure import Failure
+from app.cli.offline import check_database, embedded_failure
+from app.config.settings import Settings
+from app.core import logging, migrations
+from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
+from app.core.process_lock import ProcessLock
+from app.core.security import KEY_FILE
+from app.core.version import VERSION
+from app.main import create_app
+from app.services.providers.registry import ReplayFileError
+
+SOURCES = Path(__file__).resolve().parents[1]
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port, instead of PORT; 0: any free one.")] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a source file changes.")] = False,
+    workers: Annotated[int, typer.Option(envvar="WEB_CONCURRENCY", min=1, help="API processes.")] = 1,
+) -> None:
+    """Run the API, and everything it needs."""
+    if workers > 1:
+        raise typer.BadParameter(
+            f"{workers} API processes would not share rate limits, cache and live updates; run one (WEB_CONCURRENCY=1)"
+        )
+    if host is not None:
+        os.environ["HOST"] = host
+    if port is not None:
+        os.environ["PORT"] = str(port)
+    settings = load_settings()
+    try:
+        listener = _bind(settings.host, settings.port)
+    except OSError as error:
+        raise _not_bound(settings, error) from None
+    if reload:
+        # The child reads the settings again; its exit codes are its own.
+        config = uvicorn.Config("app.main:app", reload=True, reload_dirs=[str(SOURCES)], log_config=None)
+        ChangeReload(config, target=_run_reloaded, sockets=[listener]).run()
+    else:
+        run([listener])
+
+
+def run(sockets: list[socket.socket] | None) -> None:
+    """Serve on bound sockets until SIGINT or SIGTERM; Failure where the server cannot start."""
+    settings = load_settings()
+    logging.configure(level=settings.log_level, style=settings.log_format)
+    is_first = settings.database_url is None and not (settings.marqetfi_data_dir / KEY_FILE).exists()
+    if is_first:
+        folder = settings.marqetfi_data_dir.resolve()
+        say(Text(f"First start: making a PostgreSQL of our own in {folder}, and its tables. This takes a moment."))
+    if settings.database_url is not None:
+        _check_migrations(settings.database_url.get_secret_value())
+    server = Server(settings, partial(_announce, settings, is_first=is_first))
+    with start_failures(), suppress(KeyboardInterrupt):
+        server.run(sockets)
+    say(Text("Stopped.", style="dim"))
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    """Serve on a free port of this machine for the length of the block; the url, once it answers."""
+    listener = _bind("127.0.0.1", 0)
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = Server(settings, listening.set_result)
+    with start_failures():
+        running = asyncio.create_task(server.serve([listener]))
+        either: tuple[asyncio.Future[Any], ...] = (running, listening)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not listening.done():
+                await running
+                raise Failure("INTERRUPTED", "The server was told to stop before it answered.")
+            yield listening.result()
+        finally:
+            server.should_exit = True
+            await running
+
+
+@contextmanager
+def start_failures() -> Iterator[None]:
+    """Say what keeps a server from starting as the Failure of a command."""
+    try:
+        yield
+    except (DataDirInUse, EmbeddedPostgresError) as error:
+        raise embedded_failure(error) from None
+    except ReplayFileError as error:
+        details = {"file": error.file, "line": error.line, "reason": error.reason}
+        told = {name: value for name, value in details.items() if value is not None}
+        raise Failure("REPLAY_FILE_INVALID", f"{error}.", hint="PAPER_REPLAY names the files.", details=told) from None
+
+
+def _run_reloaded(sockets: list[socket.socket] | None) -> None:
+    """Serve in the process that a change of the sources ends."""
+    try:
+        run(sockets)
+    except Failure as failure:
+        show_failure(failure, as_json=False)
+        sys.exit(failure.exit_code)
+
+
+def _check_migrations(database_url: str) -> None:
+    revision = check_database(database_url)
+    if revision is None or revision < migrations.head():
+        raise Failure(
+            "MIGRATIONS_PENDING",
+            f"The database is at migration {revision or 'none'}; this release needs {migrations.head()}.",
+            hint="marqetfi migrate",
+        )
+
+
+class Server(uvicorn.Server):
+    """A server whose application is started and stopped here, so that a failure to start is an exception of ours.
+
+    `on_listening` is told the url, once it answers.
+    """
+
+    def __init__(self, settings: Settings, on_listening: Callable[[str], None]) -> None:
+        self._app = create_app(settings)
+        options = {**SERVER_OPTIONS, "lifespan": "off", "forwarded_allow_ips": settings.forwarded_allow_ips}
+        super().__init__(uvicorn.Config(self._app, workers=1, log_level="warning", **options))
+        self._on_listening = on_listening
+        self._life = AsyncExitStack()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen and say where."""
+        async with AsyncExitStack() as undo:
+            await undo.enter_async_context(self._app.router.lifespan_context(self._app))
+            await super().startup(sockets)
+            self._life = undo.pop_all()
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            self._on_listening(url_of(host, port))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Send WebSocket clients elsewhere, end requests, then stop the application."""
+        await self._app.state.container.websockets.shutdown()
+        await super().shutdown(sockets)
+        await self._life.aclose()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket on an address, not yet listening; OSError where it cannot be had."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # Named in full, TCP is known to asyncio as such, and answers are not held back by 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _not_bound(settings: Settings, error: OSError) -> Failure:
+    """Why an address cannot be had; a server of ours on the same data dir is the likeliest reason."""
+    if error.errno == errno.EADDRINUSE and settings.database_url is None and settings.marqetfi_data_dir.is_dir():
+        lock = ProcessLock(settings.marqetfi_data_dir / "lock")
+        try:
+            lock.acquire()
+        except DataDirInUse as in_use:
+            return embedded_failure(in_use)
+        lock.release()
+    return Failure(
+        "ADDRESS_NOT_AVAILABLE",
+        f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}.",
+        hint="Choose another by PORT=8001 or --port 8001; 0 takes any free one.",
+    )
+
+
+def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
+    logger.info("listening on {url}", url=url)
+    say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), " at ", (url, "bold"), ". Ctrl-C stops it."))
+    facts = [("prices", _feed(settings))]
+    if is_first:
+        facts = [
+            ("API", f"{url}/api/v1"),
+            ("docs", f"{url}/docs"),
+            ("health", f"{url}/health"),
+            ("data dir", str(settings.marqetfi_data_dir.resolve())),
+            *facts,
+            ("next", f"in another terminal: marqetfi register --url {url}"),
+        ]
+    for name, value in facts:
+        say(Text.assemble((f"  {name:<9}", "dim"), value))
+
+
+def _feed(settings: Settings) -> str:
+    if settings.paper_feed == "simulated":
+        return "simulated"
+    again = ", again and again" if settings.paper_replay_loop else ""
+    return f"replay of {', '.join(settings.paper_replay)} at {settings.paper_replay_speed:g}x{again}"

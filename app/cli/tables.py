@@ -1,0 +1,213 @@
+"""Tables and lists for people: what the API answers, with its exact numbers."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.client import Document
+from app.cli.console import screen
+
+NOTHING = "-"
+GAIN, LOSS, CALM = "green", "red", "dim"
+STATUS_STYLES = {
+    "open": GAIN,
+    "filled": GAIN,
+    "pending": "yellow",
+    "waiting": "yellow",
+    "submitted": "yellow",
+    "triggered": "yellow",
+    "closing": "yellow",
+    "unknown": "bold red",
+    "failed": LOSS,
+    "rejected": LOSS,
+    "liquidated": LOSS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, and what stands in it for one row; numbers are set to the right."""
+
+    heading: str
+    cell: Callable[[Document], Text | str]
+    is_number: bool = False
+
+
+def show(columns: Sequence[Column], rows: Iterable[Document], empty: str) -> None:
+    """Print rows as a table, or one sentence where there are none."""
+    rows = list(rows)
+    screen().print(table(columns, rows) if rows else Text(empty, style=CALM))
+
+
+def table(columns: Sequence[Column], rows: Iterable[Document]) -> Table:
+    """Rows as a table."""
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        shown.add_column(column.heading, justify="right" if column.is_number else "left", no_wrap=True)
+    for row in rows:
+        shown.add_row(*(column.cell(row) for column in columns))
+    return shown
+
+
+def show_facts(facts: Iterable[tuple[str, Text | str]]) -> None:
+    """Print names and values, one a line."""
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(style=CALM)
+    shown.add_column()
+    for name, value in facts:
+        shown.add_row(name, value)
+    screen().print(shown)
+
+
+def text(name: str) -> Callable[[Document], Text | str]:
+    """A cell that shows a field as it is."""
+    return lambda row: NOTHING if row[name] is None else Text(str(row[name]))
+
+
+def number(name: str) -> Callable[[Document], Text | str]:
+    """A cell that shows a number."""
+    return lambda row: number_text(row[name])
+
+
+def gain(name: str, unit: str = "") -> Callable[[Document], Text | str]:
+    """A cell that shows a result with its sign, in its colour."""
+    return lambda row: gain_text(row[name], unit)
+
+
+def instant(name: str) -> Callable[[Document], Text | str]:
+    """A cell that shows an instant of the API, in UTC to the second."""
+    return lambda row: NOTHING if row[name] is None else Text(row[name][:19].replace("T", " "), style=CALM)
+
+
+def number_text(value: Decimal | int | None) -> str:
+    """A number with all its digits, in groups of three."""
+    return NOTHING if value is None else f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+
+
+def gain_text(value: Decimal | int | None, unit: str = "") -> Text | str:
+    """A result: + and green, or - and red."""
+    if value is None:
+        return NOTHING
+    style = GAIN if value > 0 else LOSS if value < 0 else ""
+    return Text(f"{Decimal(value):+,f}{unit}", style=style)
+
+
+def side_text(is_long: bool) -> Text:
+    """long or short, in its colour."""
+    return Text("long", style=GAIN) if is_long else Text("short", style=LOSS)
+
+
+def status_text(status: str) -> Text:
+    """A status, in the colour of how much it asks to be looked at."""
+    return Text(status, style=STATUS_STYLES.get(status, CALM))
+
+
+def levels_text(order: Document) -> str:
+    """The prices that an order waits for, in one phrase."""
+    parts = [
+        f"{word} {number_text(order[name])}"
+        for name, word in (("price", "limit"), ("take_profit_price", "take profit"))
+        if order[name] is not None
+    ]
+    if order["oco_stop_price"] is not None:
+        parts.append(f"{number_text(order['oco_stop_price'])} / {number_text(order['oco_take_profit_price'])}")
+    is_trailing = False
+    for name, unit in (("trailing_stop_distance", ""), ("trailing_stop_percentage", " %")):
+        if order[name] is not None:
+            is_trailing = True
+            parts.append(f"trails by {number_text(order[name])}{unit}")
+    if order["stop_price"] is not None:
+        parts.append(f"{'now at' if is_trailing else 'stop'} {number_text(order['stop_price'])}")
+    return ", ".join(parts) or NOTHING
+
+
+TRADES = (
+    Column("ID", text("id"), is_number=True),
+    Column("Pair id", text("pair_id"), is_number=True),
+    Column("Index", text("trade_index"), is_number=True),
+    Column("Asset", text("asset")),
+    Column("Side", lambda row: side_text(row["direction"])),
+    Column("Size", number("size"), is_number=True),
+    Column("Collateral", number("collateral"), is_number=True),
+    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True),
+    Column("Entry", number("entry_price"), is_number=True),
+    Column("Exit", number("exit_price"), is_number=True),
+    Column("PnL", gain("pnl"), is_number=True),
+    Column("Status", lambda row: status_text(row["status"])),
+    Column("Closed by", text("close_reason")),
+    Column("Made (UTC)", instant("created_at")),
+)
+
+POSITIONS = (
+    Column("Trade", text("trade_id"), is_number=True),
+    Column("Pair", text("pair")),
+    Column("Pair id", text("pair_id"), is_number=True),
+    Column("Index", text("trade_index"), is_number=True),
+    Column("Side", lambda row: side_text(row["side"] == "long")),
+    Column("Size", number("size"), is_number=True),
+    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True),
+    Column("Entry", number("entry_price"), is_number=True),
+    Column("Price", number("current_price"), is_number=True),
+    Column("Liquidation", number("liquidation_price"), is_number=True),
+    Column("Margin", number("margin"), is_number=True),
+    Column("PnL", gain("unrealized_pnl"), is_number=True),
+    Column("ROI", lambda row: gain_text(rounded(row["roi"]), " %"), is_number=True),
+    Column("Exits", lambda row: ", ".join(map(str, row["exit_order_ids"])) or Text("none", style="yellow")),
+)
+
+ORDERS = (
+    Column("ID", text("id"), is_number=True),
+    Column("Trade", text("trade_id"), is_number=True),
+    Column("Asset", text("asset")),
+    Column("Role", text("role")),
+    Column("Type", text("order_type")),
+    Column("Side", text("side")),
+    Column("Size", number("quantity"), is_number=True),
+    Column("Filled", number("filled_quantity"), is_number=True),
+    Column("Levels", levels_text),
+    Column("Triggered at", number("trigger_price"), is_number=True),
+    Column("Average price", number("average_price"), is_number=True),
+    Column("Status", lambda row: status_text(row["status"])),
+    Column("Made (UTC)", instant("created_at")),
+)
+
+PAIRS = (
+    Column("ID", text("id"), is_number=True),
+    Column("Symbol", text("symbol")),
+    Column("Asset", text("base")),
+    Column("Category", text("category")),
+    Column("Venue", text("venue")),
+    Column("Leverage", lambda row: f"{row['min_leverage']}-{row['max_leverage']}x", is_number=True),
+    Column("Least collateral", number("min_collateral"), is_number=True),
+    Column("Price step", number("price_step"), is_number=True),
+    Column("Size step", number("size_step"), is_number=True),
+    Column("Fee", lambda row: f"{Decimal(row['taker_fee_rate']) * 100:f} %", is_number=True),
+)
+
+EVENTS = (
+    Column("#", text("sequence"), is_number=True),
+    Column("When (UTC)", instant("created_at")),
+    Column("Event", text("type")),
+    Column("What", lambda row: Text(event_phrase(row["data"]))),
+)
+_TOLD = ("asset", "side", "direction", "order_type", "status", "reason", "size", "entry_price", "exit_price", "pnl")
+
+
+def rounded(value: Decimal | int | None) -> Decimal | None:
+    """A percentage to two places."""
+    return None if value is None else round(Decimal(value), 2)
+
+
+def event_phrase(data: Document) -> str:
+    """What an event tells, in short."""
+    named = [f"{name.removesuffix('_id')} {data[name]}" for name in ("trade_id", "order_id") if data.get(name)]
+    told = [f"{name}={_plain(data[name])}" for name in _TOLD if data.get(name) is not None]
+    return " ".join([*named, *told])
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
