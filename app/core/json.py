@@ -15,16 +15,23 @@ from app.domain.money import plain
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
-def _as_number(value: object) -> orjson.Fragment:
+def _as_number(value: object) -> orjson.Fragment | str:
     if isinstance(value, Decimal):
         return orjson.Fragment(plain(value))
+    return _as_text(value)
+
+
+def _as_text(value: object) -> str:
+    # The database driver's UUIDs are of a class of its own.
+    if isinstance(value, UUID):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _as_string(value: object) -> str:
     if isinstance(value, Decimal):
         return plain(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return _as_text(value)
 
 
 def encode(value: object, *, numbers_as_strings: bool = False) -> bytes:
