@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -169,14 +169,19 @@ class TestStart:
             server.start()
         assert processes_of(data_dir) == []
 
-    def test_variables_of_the_environment_do_not_reach_it(
+    def test_neither_our_environment_nor_our_terminal_reach_it(
         self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name, value in {"PGPORT": "6000", "PGDATA": "/nowhere", "PGHOST": "127.0.0.1", "TZ": "Asia/Tokyo"}.items():
+        for name, value in {"PGPORT": "6000", "PGDATA": "/nowhere", "SECRET_KEY": "hush", "TZ": "Asia/Tokyo"}.items():
             monkeypatch.setenv(name, value)
         server = EmbeddedPostgres(data_dir)
         server.start()
+        pid = postmaster_pid(data_dir)
         assert sql(server.url, "SHOW port") == "5432"
+        inherited = Path(f"/proc/{pid}/environ").read_bytes()
+        assert not [name for name in (b"PGPORT", b"PGDATA", b"SECRET_KEY", b"Tokyo") if name in inherited]
+        # A Ctrl-C goes to every process of the terminal's session.
+        assert os.getsid(pid) != os.getsid(0)
         server.stop()
 
 
@@ -216,14 +221,14 @@ class TestCrash:
         kill(killed)
         until_sync(lambda: running_postmaster(data_dir / "pg") is None)
         server.stop()
-        with subprocess.Popen(["sleep", "600"], user=account.uid, cwd="/") as stranger:
+        with subprocess.Popen(["sleep", "600"], user=account.uid, cwd="/") as stranger, ExitStack() as undo:
+            undo.callback(stranger.kill)
             for path in (pid_file, socket_lock):
                 path.write_text(recorded.replace(str(killed), str(stranger.pid), 1))
             server.start()
             assert sql(server.url, "SELECT 1") == "1"
             server.stop()
             assert stranger.poll() is None
-            stranger.kill()
 
     def test_no_second_server_while_a_process_of_the_killed_one_lives(self, data_dir: Path) -> None:
         server = EmbeddedPostgres(data_dir)
