@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, select, tuple_, update
 
 from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.errors import InvalidTransition
+from app.domain.money import ZERO
 from app.models.paper import PaperAccount, PaperOrder, PaperPosition
 from app.repositories.base import Repository
 
@@ -78,9 +79,9 @@ class PaperRepository(Repository[PaperOrder]):
         of_orders = select(PaperOrder.account_id).where(PaperOrder.id.in_(order_ids))
         return (await self.session.scalars(of_positions.union(of_orders))).all()
 
-    async def add_position(self, position: PaperPosition) -> None:
-        """Insert a position and read back its id."""
-        self.session.add(position)
+    async def add_all(self, rows: Sequence[PaperOrder | PaperPosition]) -> None:
+        """Insert rows and read back what the database gave them."""
+        self.session.add_all(rows)
         await self.session.flush()
 
     async def change_order(self, order: PaperOrder, **values: object) -> None:
@@ -95,6 +96,13 @@ class PaperRepository(Repository[PaperOrder]):
         statement = update(PaperPosition).where(PaperPosition.id == position.id, _IS_OPEN).values(values)
         if await self.session.scalar(statement.returning(PaperPosition), execution_options=_AS_IT_IS) is None:
             raise InvalidTransition(f"paper position {position.id} is not open")
+
+    async def end_positions(self, ids: Sequence[int], end: PaperPositionStatus, at: datetime) -> None:
+        """UPDATE positions to nothing left where they are open; raises InvalidTransition when one is not."""
+        statement = update(PaperPosition).where(PaperPosition.id.in_(ids), _IS_OPEN)
+        ended = statement.values(status=end, size=ZERO, margin=ZERO, closed_at=at).returning(PaperPosition.id)
+        if ids and len((await self.session.scalars(ended, execution_options=_AS_IT_IS)).all()) != len(ids):
+            raise InvalidTransition(f"not every one of the paper positions {list(ids)} is open")
 
     async def _executions(self, *which: ColumnElement[bool], by: Any = PaperOrder.id) -> list[Execution]:
         joined = select(PaperOrder, PaperPosition).outerjoin(PaperPosition, PaperPosition.id == PaperOrder.position_id)

@@ -68,7 +68,7 @@ class Desk:
         strike = Strike(opening.price, quote.tick.mark, moment.sequence, self._now)
         order = filled_order(params, self._account_id, opening, strike)
         position = opened_position(order, moment.pair, strike)
-        await self._work.paper.add_position(position)
+        await self._work.paper.add_all([position])
         order.position_id = position.id
         booking = ledger.open_position(self._account_id, order.client_id, params.collateral, opening.fee)
         await self._work.paper_accounts.post([booking])

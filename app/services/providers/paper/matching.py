@@ -1,6 +1,6 @@
 """Books what ticks did: liquidations and fills of resting orders, each in the venue's tables at most once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,12 +11,12 @@ from app.domain.order_rules import exit_side
 from app.domain.positions import fee_of, liquidate_at
 from app.domain.trading import VenueFill
 from app.models.market import Pair
-from app.models.paper import PaperPosition
+from app.models.paper import PaperOrder, PaperPosition
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper.books import MatchKind, PaperMatch
 from app.services.providers.paper.mapping import fill_of, known
-from app.services.providers.paper.rows import Strike, closing_order, filled, opened_position, reduced
+from app.services.providers.paper.rows import Strike, closing_order, filled, opened_position
 
 type PairOf = Callable[[int], Pair]
 
@@ -32,18 +32,25 @@ class Booked:
 async def book_matches(work: UnitOfWork, matches: Sequence[PaperMatch], pair_of: PairOf) -> Booked:
     """Book matches in order; one that is booked already tells its fill again, one whose row is gone is left out."""
     desk = await _open_desk(work, matches)
-    for match in matches:
+    for match in _first_of_each_row(matches):
         if match.kind is MatchKind.LIQUIDATION:
-            await desk.liquidate(match, desk.positions[match.row_id])
+            desk.liquidate(match, desk.positions[match.row_id])
         else:
-            await desk.fill(match, desk.orders[match.row_id], pair_of(match.pair_id))
-    await work.paper_accounts.post(desk.bookings)
+            desk.fill(match, desk.orders[match.row_id], pair_of(match.pair_id))
+    await desk.write()
     fills = [
         fill_of(order, position, desk.venue_accounts[order.account_id])
         for order, position in desk.executions
         if position is not None
     ]
-    return Booked(fills, desk.opened)
+    return Booked(fills, [filling.position for filling in desk.fillings])
+
+
+def _first_of_each_row(matches: Sequence[PaperMatch]) -> Iterable[PaperMatch]:
+    firsts: dict[tuple[MatchKind, int], PaperMatch] = {}
+    for match in matches:
+        firsts.setdefault((match.kind, match.row_id), match)
+    return firsts.values()
 
 
 async def _open_desk(work: UnitOfWork, matches: Sequence[PaperMatch]) -> "_Desk":
@@ -64,9 +71,18 @@ async def _open_desk(work: UnitOfWork, matches: Sequence[PaperMatch]) -> "_Desk"
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """A resting order that fills, the position it opens, and what it is changed to."""
+
+    order: PaperOrder
+    position: PaperPosition
+    changes: Mapping[str, object]
+
+
 @dataclass(slots=True)
 class _Desk:
-    """Rows whose accounts are locked, by id, and what is being done to them; `liquidations` are booked already."""
+    """Rows whose accounts are locked, by id, and what is to be done to them; `liquidations` are booked already."""
 
     work: UnitOfWork
     now: datetime
@@ -75,10 +91,12 @@ class _Desk:
     orders: Mapping[int, Execution]
     liquidations: Mapping[int, Execution]
     executions: list[Execution] = field(default_factory=list)
-    opened: list[PaperPosition] = field(default_factory=list)
+    fillings: list[_Filling] = field(default_factory=list)
+    liquidating: list[PaperOrder] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
     bookings: list[Booking] = field(default_factory=list)
 
-    async def liquidate(self, match: PaperMatch, position: PaperPosition) -> None:
+    def liquidate(self, match: PaperMatch, position: PaperPosition) -> None:
         """Take a position over at the exit quote of the tick, unless it was closed in between."""
         client_id = -position.id
         if position.status is not PaperPositionStatus.OPEN:
@@ -86,12 +104,13 @@ class _Desk:
             return
         strike = Strike(match.quote_for(exit_side(position.side)), match.mark, match.sequence, self.now)
         closing = liquidate_at(position, strike.price)
-        order = await self.work.paper.add(closing_order(client_id, position, closing, strike))
-        await self.work.paper.change_position(position, **reduced(closing, PaperPositionStatus.LIQUIDATED, self.now))
+        order = closing_order(client_id, position, closing, strike)
+        self.liquidating.append(order)
+        self.ended.append(position.id)
         self.bookings.append(liquidate_position(position.account_id, client_id, closing))
         self.executions.append(Execution(order, position))
 
-    async def fill(self, match: PaperMatch, execution: Execution, pair: Pair) -> None:
+    def fill(self, match: PaperMatch, execution: Execution, pair: Pair) -> None:
         """Fill a resting order at its own price, unless it was cancelled in between."""
         order = execution.order
         if order.status is not PaperOrderStatus.RESTING:
@@ -103,8 +122,14 @@ class _Desk:
         fee = min(fee_of(size, strike.price, pair.taker_fee_rate), order.reserved - margin)
         self.bookings.append(open_position(order.account_id, order.client_id, margin, fee, order.reserved))
         position = opened_position(order, pair, strike)
-        await self.work.paper.add_position(position)
-        fill = filled(strike, fee, ZERO, size, margin)
-        await self.work.paper.change_order(order, position_id=position.id, **fill)
-        self.opened.append(position)
+        self.fillings.append(_Filling(order, position, filled(strike, fee, ZERO, size, margin)))
         self.executions.append(Execution(order, position))
+
+    async def write(self) -> None:
+        """Write all of it, in as few statements as it takes."""
+        await self.work.paper.add_all([filling.position for filling in self.fillings])
+        for filling in self.fillings:
+            await self.work.paper.change_order(filling.order, position_id=filling.position.id, **filling.changes)
+        await self.work.paper.add_all(self.liquidating)
+        await self.work.paper.end_positions(self.ended, PaperPositionStatus.LIQUIDATED, self.now)
+        await self.work.paper_accounts.post(self.bookings)

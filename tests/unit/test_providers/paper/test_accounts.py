@@ -78,6 +78,7 @@ async def test_the_first_touch_may_be_a_trade(paper: PaperVenue) -> None:
 
 async def test_money_for_one_opens_one(paper: PaperVenue) -> None:
     ref = await paper.new_account()
+    await paper.provider.balance(ref)
     requests = [await opening(paper, ref, collateral="6000", leverage=2) for _ in range(AT_ONCE)]
 
     results = await asyncio.gather(*(paper.provider.open_trade(params) for params in requests))
@@ -88,6 +89,7 @@ async def test_money_for_one_opens_one(paper: PaperVenue) -> None:
 
 async def test_money_for_one_rests_one(paper: PaperVenue) -> None:
     ref = await paper.new_account()
+    await paper.provider.balance(ref)
     requests = [await opening(paper, ref, collateral="6000", leverage=2, price="95") for _ in range(AT_ONCE)]
 
     results = await asyncio.gather(*(paper.provider.open_trade(params) for params in requests))
