@@ -95,8 +95,9 @@ async def test_a_pair_is_read_kindly(ended: httpx2.AsyncClient, name: str) -> No
         ("BTC/candles?limit=1001", 400, "VALIDATION_ERROR"),
         ("BTC/candles?start=2026-01-05T12:00:00", 400, "VALIDATION_ERROR"),
         ("NOPE/candles", 404, "PAIR_NOT_FOUND"),
-        ("BTC/USD/TWICE", 404, "PAIR_NOT_FOUND"),
-        ("", 400, "VALIDATION_ERROR"),
+        ("BTC/USD/TWICE", 404, "NOT_FOUND"),
+        ("", 404, "NOT_FOUND"),
+        ("BTC/EUR", 404, "PAIR_NOT_FOUND"),
     ],
 )
 async def test_what_cannot_be_answered_is_named(ended: httpx2.AsyncClient, path: str, status: int, code: str) -> None:
