@@ -430,7 +430,7 @@ class TestPlaces:
     def test_a_cluster_that_became_unreachable_is_not_replaced(self, data_dir: Path) -> None:
         data_dir.parent.chmod(0o700)
         with pytest.raises(EmbeddedPostgresError, match="cannot enter"):
-            EmbeddedPostgres(data_dir).start()
+            EmbeddedPostgres(data_dir, state_dir=data_dir / "state").start()
         assert processes_of(data_dir) == []
 
     @as_root
