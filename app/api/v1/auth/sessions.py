@@ -13,7 +13,11 @@ from app.services.auth_service import TICKET_SECONDS
 sessions = router(prefix="/auth", tag="auth")
 
 
-@sessions.get("/me", response_model=UserAnswer, responses=responses("UNAUTHORIZED", "TOKEN_EXPIRED"))
+ERRORS = responses("UNAUTHORIZED", "TOKEN_EXPIRED", "RATE_LIMITED")
+COUNTED = [rate_limit("default")]
+
+
+@sessions.get("/me", response_model=UserAnswer, responses=ERRORS, dependencies=COUNTED)
 async def me(user: CurrentUser, container: ContainerDep) -> UserAnswer:
     """Read the account."""
     async with container.uow() as work:
@@ -23,13 +27,13 @@ async def me(user: CurrentUser, container: ContainerDep) -> UserAnswer:
     return UserAnswer.model_validate(row)
 
 
-@sessions.post("/logout", status_code=204, responses=responses("UNAUTHORIZED", "TOKEN_EXPIRED"))
+@sessions.post("/logout", status_code=204, responses=ERRORS, dependencies=COUNTED)
 async def logout(user: CurrentUser, container: ContainerDep) -> None:
     """End the session of the access token; its WebSockets are closed."""
     await container.auth.revoke_session(user.id, user.session_id, "logout")
 
 
-@sessions.get("/sessions", response_model=SessionList, responses=responses("UNAUTHORIZED", "TOKEN_EXPIRED"))
+@sessions.get("/sessions", response_model=SessionList, responses=ERRORS, dependencies=COUNTED)
 async def list_sessions(user: CurrentUser, container: ContainerDep) -> SessionList:
     """List where the account is logged in."""
     rows = await container.auth.sessions(user.id)
@@ -53,7 +57,8 @@ async def list_sessions(user: CurrentUser, container: ContainerDep) -> SessionLi
 @sessions.delete(
     "/sessions/{session_id}",
     status_code=204,
-    responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "TOKEN_EXPIRED", "NOT_FOUND"),
+    responses=responses("VALIDATION_ERROR", "NOT_FOUND") | ERRORS,
+    dependencies=COUNTED,
 )
 async def revoke_session(session_id: UUID, user: CurrentUser, container: ContainerDep) -> None:
     """End one of the account's sessions."""
@@ -63,8 +68,8 @@ async def revoke_session(session_id: UUID, user: CurrentUser, container: Contain
 @sessions.post(
     "/ws-ticket",
     response_model=Ticket,
+    responses=ERRORS,
     dependencies=[rate_limit("ticket")],
-    responses=responses("UNAUTHORIZED", "TOKEN_EXPIRED", "RATE_LIMITED"),
 )
 async def websocket_ticket(user: CurrentUser, container: ContainerDep) -> Ticket:
     """Get a ticket for `/ws?ticket=`, where a browser cannot set the Authorization header."""
