@@ -139,6 +139,23 @@ def test_a_late_order_fires_at_the_kept_tick_that_it_missed() -> None:
     assert (book.watermark_of(2), book.stop_of(2)) == (Decimal(104), Decimal(98))
 
 
+def test_kept_ticks_that_the_book_has_not_judged_are_left_to_on_price() -> None:
+    book = TriggerBook(1)
+    play(book, "99")
+
+    assert book.add(order(1, 1, "100", stop_price=Decimal(95)), [(2, Decimal(99)), (3, Decimal(90))]) is None
+    assert [crossing.sequence for crossing in play(book, "90")] == [3]
+
+
+def test_a_waiting_order_is_judged_by_the_first_tick_after_its_own_even_if_that_was_not_seen() -> None:
+    book = TriggerBook(10)
+    book.add(order(1, 12, "100", stop_price=Decimal(95)))
+    book.add(trailing(2, 13, "100"))
+
+    assert book.on_price(11, Decimal(90)) == ()
+    assert [crossing.order_id for crossing in book.on_price(14, Decimal(95))] == [1, 2]
+
+
 def test_an_order_armed_ahead_of_the_book_waits_for_its_tick() -> None:
     book = TriggerBook(10)
     book.add(order(1, 12, "100", stop_price=Decimal(95)))
@@ -273,32 +290,29 @@ def test_a_restored_book_goes_on_exactly(side: PositionSide) -> None:
     assert play(restored, *prices) == play(book, *prices) != []
 
 
-def test_neither_amends_nor_merges_gather_garbage() -> None:
+FAR: dict[str, Terms] = {
+    "fixed": {"stop_price": Decimal(100), "take_profit_price": Decimal(9000)},
+    "trailing": {"trailing_distance": Decimal(900)},
+}
+
+
+@pytest.mark.parametrize("steps", [(0,), (-1, 1)], ids=["still", "walking"])
+@pytest.mark.parametrize("kind", FAR)
+def test_neither_amends_nor_merges_gather_garbage(kind: str, steps: tuple[int, ...]) -> None:
     random = Random(5)
     book = TriggerBook(0)
-    # 100 that stay, so that sweeps have something to keep.
-    for order_id in range(100):
-        book.add(order(order_id, 0, "1000", stop_price=Decimal(1), take_profit_price=Decimal(5000)))
     price = Decimal(1000)
     tracemalloc.start()
     try:
         for version in range(6000):
-            price += random.choice((-1, 1))
+            price += random.choice(steps)
             play(book, str(price))
-            book.add(
-                order(
-                    1000 + version % 50,
-                    book.sequence,
-                    str(price),
-                    version=version,
-                    side=random.choice((LONG, SHORT)),
-                    trailing_distance=Decimal(900),
-                )
-            )
+            terms: Terms = {"version": version}
+            terms.update(FAR[kind])
+            book.add(order(version % 50, book.sequence, str(price), **terms))
         size = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
 
-    assert len(book) == 150
-    assert len(book.rows()) <= 50
-    assert size < 200_000
+    assert len(book) == 50
+    assert size < 150_000
