@@ -2,12 +2,13 @@
 
 import re
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
 from app.cli.client import Document
+from app.domain.money import plain
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
@@ -30,17 +31,14 @@ def decimal(text: str) -> Decimal:
 
 def fraction(text: str) -> Decimal:
     """A part of a whole: 0.5, or the same as 50%."""
-    try:
-        return Decimal(text.removesuffix("%")) / 100 if text.endswith("%") else decimal(text)
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is neither a fraction such as 0.5 nor a percentage such as 50%") from None
+    return decimal(text[:-1]) / 100 if text.endswith("%") else decimal(text)
 
 
 def trailing(text: str) -> Document:
     """A trailing stop as the API takes it: by percentage (0.5%) or by distance (500)."""
     if text.endswith("%"):
-        return {"trailing_stop_percentage": str(decimal(text[:-1]))}
-    return {"trailing_stop_distance": str(decimal(text))}
+        return {"trailing_stop_percentage": plain(decimal(text[:-1]))}
+    return {"trailing_stop_distance": plain(decimal(text))}
 
 
 type Level = Decimal | None
@@ -71,7 +69,7 @@ def levels(
         "oco_stop_price": oco_stop,
         "oco_take_profit_price": oco_take_profit,
     }
-    return {name: str(level) for name, level in given.items() if level is not None} | (trailing_stop or {})
+    return {name: plain(level) for name, level in given.items() if level is not None} | (trailing_stop or {})
 
 
 def read_password(*, from_stdin: bool, is_new: bool = False) -> str:

@@ -1,7 +1,7 @@
 """Prices, once or as they change: a live table for people, a line of JSON each for programs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -44,7 +44,7 @@ def get(
     board = PriceBoard()
     for price in prices:
         board.take(price, time.monotonic())
-    screen().print(board.table(time.monotonic()))
+    screen().print(board.table(time.monotonic(), _ONCE))
     for error in errors:
         say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
 
@@ -94,10 +94,10 @@ class PriceBoard:
         before.price, before.at = price, now
         before.style = GAIN if moved > 0 else LOSS if moved < 0 else before.style
 
-    def table(self, now: float) -> Table:
+    def table(self, now: float, columns: Sequence[Column]) -> Table:
         """The board as a table."""
         rows = [{**one.price, "shown": one, "now": now} for one in self.shown.values()]
-        return table(_COLUMNS, rows)
+        return table(columns, rows)
 
 
 def _price_cell(row: Document) -> Text:
@@ -111,7 +111,8 @@ def _change_cell(row: Document) -> Text:
 
 
 def _age_seconds(row: Document) -> float:
-    seconds: float = row["age_ms"] / 1000 + row["now"] - row["shown"].at
+    # A frame is sent when the price is new; an answer tells how old its price was.
+    seconds: float = row.get("age_ms", 0) / 1000 + row["now"] - row["shown"].at
     return seconds
 
 
@@ -128,7 +129,7 @@ def _state_cell(row: Document) -> Text:
     return Text("quiet", style="yellow") if _age_seconds(row) > QUIET_SECONDS else Text("live", style=GAIN)
 
 
-_COLUMNS = (
+_LIVE = (
     Column("Pair", text("pair")),
     Column("Bid", number("bid"), is_number=True),
     Column("Ask", number("ask"), is_number=True),
@@ -138,6 +139,7 @@ _COLUMNS = (
     Column("Source", text("source")),
     Column("State", _state_cell),
 )
+_ONCE = [column for column in _LIVE if column.heading != "Change"]
 
 
 def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
@@ -155,7 +157,7 @@ def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
         for one in board.shown.values():
             write_json(one.price)
     else:
-        screen().print(board.table(time.monotonic()))
+        screen().print(board.table(time.monotonic(), _ONCE))
 
 
 def _show_live(client: ApiClient, names: list[str]) -> None:
@@ -168,7 +170,7 @@ def _show_live(client: ApiClient, names: list[str]) -> None:
             if price is not None:
                 board.take(price, now)
             if now - drawn >= FRAME_SECONDS:
-                live.update(board.table(now), refresh=True)
+                live.update(board.table(now, _LIVE), refresh=True)
                 drawn = now
 
 

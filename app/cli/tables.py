@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from app.cli.client import Document
 from app.cli.console import screen
 
 NOTHING = "-"
+MOST = 1000  # characters across
 GAIN, LOSS, CALM = "green", "red", "dim"
 STATUS_STYLES = {
     "open": GAIN,
@@ -35,19 +37,34 @@ class Column:
     heading: str
     cell: Callable[[Document], Text | str]
     is_number: bool = False
+    is_minor: bool = False
 
 
 def show(columns: Sequence[Column], rows: Iterable[Document], empty: str) -> None:
-    """Print rows as a table, or one sentence where there are none."""
-    rows = list(rows)
-    screen().print(table(columns, rows) if rows else Text(empty, style=CALM))
+    """Print rows as a table, or one sentence where there are none.
+
+    Where the terminal is too narrow, minor columns are left out, the last first.
+    """
+    rows, console = list(rows), screen()
+    if not rows:
+        console.print(Text(empty, style=CALM))
+        return
+    shown = list(columns)
+    while (minor := [column for column in shown if column.is_minor]) and _width(shown, rows) > console.width:
+        shown.remove(minor[-1])
+    console.print(table(shown, rows))
+
+
+def _width(columns: Sequence[Column], rows: Iterable[Document]) -> int:
+    """How wide a table is where there is room enough."""
+    return Console(width=MOST).measure(table(columns, rows)).maximum
 
 
 def table(columns: Sequence[Column], rows: Iterable[Document]) -> Table:
     """Rows as a table."""
     shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for column in columns:
-        shown.add_column(column.heading, justify="right" if column.is_number else "left", no_wrap=True)
+        shown.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(column.cell(row) for column in columns))
     return shown
@@ -73,9 +90,14 @@ def number(name: str) -> Callable[[Document], Text | str]:
     return lambda row: number_text(row[name])
 
 
-def gain(name: str, unit: str = "") -> Callable[[Document], Text | str]:
+def rough(name: str) -> Callable[[Document], Text | str]:
+    """A cell that shows a computed number, which has more digits than anybody reads."""
+    return lambda row: number_text(rounded(row[name]))
+
+
+def gain(name: str) -> Callable[[Document], Text | str]:
     """A cell that shows a result with its sign, in its colour."""
-    return lambda row: gain_text(row[name], unit)
+    return lambda row: gain_text(row[name])
 
 
 def instant(name: str) -> Callable[[Document], Text | str]:
@@ -85,15 +107,18 @@ def instant(name: str) -> Callable[[Document], Text | str]:
 
 def number_text(value: Decimal | int | None) -> str:
     """A number with all its digits, in groups of three."""
-    return NOTHING if value is None else f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+    if value is None:
+        return NOTHING
+    return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
 def gain_text(value: Decimal | int | None, unit: str = "") -> Text | str:
     """A result: + and green, or - and red."""
     if value is None:
         return NOTHING
-    style = GAIN if value > 0 else LOSS if value < 0 else ""
-    return Text(f"{Decimal(value):+,f}{unit}", style=style)
+    if value == 0:
+        return Text(f"0{unit}")
+    return Text(f"{Decimal(value):+,f}{unit}", style=GAIN if value > 0 else LOSS)
 
 
 def side_text(is_long: bool) -> Text:
@@ -127,52 +152,52 @@ def levels_text(order: Document) -> str:
 
 TRADES = (
     Column("ID", text("id"), is_number=True),
-    Column("Pair id", text("pair_id"), is_number=True),
-    Column("Index", text("trade_index"), is_number=True),
+    Column("Pair id", text("pair_id"), is_number=True, is_minor=True),
+    Column("Index", text("trade_index"), is_number=True, is_minor=True),
     Column("Asset", text("asset")),
     Column("Side", lambda row: side_text(row["direction"])),
     Column("Size", number("size"), is_number=True),
-    Column("Collateral", number("collateral"), is_number=True),
-    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True),
+    Column("Collateral", number("collateral"), is_number=True, is_minor=True),
+    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
     Column("Entry", number("entry_price"), is_number=True),
     Column("Exit", number("exit_price"), is_number=True),
     Column("PnL", gain("pnl"), is_number=True),
     Column("Status", lambda row: status_text(row["status"])),
-    Column("Closed by", text("close_reason")),
-    Column("Made (UTC)", instant("created_at")),
+    Column("Closed by", text("close_reason"), is_minor=True),
+    Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
 
 POSITIONS = (
     Column("Trade", text("trade_id"), is_number=True),
     Column("Pair", text("pair")),
-    Column("Pair id", text("pair_id"), is_number=True),
-    Column("Index", text("trade_index"), is_number=True),
+    Column("Pair id", text("pair_id"), is_number=True, is_minor=True),
+    Column("Index", text("trade_index"), is_number=True, is_minor=True),
     Column("Side", lambda row: side_text(row["side"] == "long")),
     Column("Size", number("size"), is_number=True),
-    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True),
+    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
     Column("Entry", number("entry_price"), is_number=True),
     Column("Price", number("current_price"), is_number=True),
-    Column("Liquidation", number("liquidation_price"), is_number=True),
-    Column("Margin", number("margin"), is_number=True),
+    Column("Liquidation", rough("liquidation_price"), is_number=True, is_minor=True),
+    Column("Margin", number("margin"), is_number=True, is_minor=True),
     Column("PnL", gain("unrealized_pnl"), is_number=True),
-    Column("ROI", lambda row: gain_text(rounded(row["roi"]), " %"), is_number=True),
+    Column("ROI", lambda row: gain_text(rounded(row["roi"], 3), " %"), is_number=True, is_minor=True),
     Column("Exits", lambda row: ", ".join(map(str, row["exit_order_ids"])) or Text("none", style="yellow")),
 )
 
 ORDERS = (
     Column("ID", text("id"), is_number=True),
-    Column("Trade", text("trade_id"), is_number=True),
+    Column("Trade", text("trade_id"), is_number=True, is_minor=True),
     Column("Asset", text("asset")),
-    Column("Role", text("role")),
+    Column("Role", text("role"), is_minor=True),
     Column("Type", text("order_type")),
-    Column("Side", text("side")),
+    Column("Side", text("side"), is_minor=True),
     Column("Size", number("quantity"), is_number=True),
-    Column("Filled", number("filled_quantity"), is_number=True),
+    Column("Filled", number("filled_quantity"), is_number=True, is_minor=True),
     Column("Levels", levels_text),
-    Column("Triggered at", number("trigger_price"), is_number=True),
-    Column("Average price", number("average_price"), is_number=True),
+    Column("Triggered at", number("trigger_price"), is_number=True, is_minor=True),
+    Column("Average price", number("average_price"), is_number=True, is_minor=True),
     Column("Status", lambda row: status_text(row["status"])),
-    Column("Made (UTC)", instant("created_at")),
+    Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
 
 PAIRS = (
@@ -180,9 +205,9 @@ PAIRS = (
     Column("Symbol", text("symbol")),
     Column("Asset", text("base")),
     Column("Category", text("category")),
-    Column("Venue", text("venue")),
+    Column("Venue", text("venue"), is_minor=True),
     Column("Leverage", lambda row: f"{row['min_leverage']}-{row['max_leverage']}x", is_number=True),
-    Column("Least collateral", number("min_collateral"), is_number=True),
+    Column("Least collateral", number("min_collateral"), is_number=True, is_minor=True),
     Column("Price step", number("price_step"), is_number=True),
     Column("Size step", number("size_step"), is_number=True),
     Column("Fee", lambda row: f"{Decimal(row['taker_fee_rate']) * 100:f} %", is_number=True),
@@ -190,16 +215,16 @@ PAIRS = (
 
 EVENTS = (
     Column("#", text("sequence"), is_number=True),
-    Column("When (UTC)", instant("created_at")),
+    Column("When (UTC)", instant("created_at"), is_minor=True),
     Column("Event", text("type")),
     Column("What", lambda row: Text(event_phrase(row["data"]))),
 )
 _TOLD = ("asset", "side", "direction", "order_type", "status", "reason", "size", "entry_price", "exit_price", "pnl")
 
 
-def rounded(value: Decimal | int | None) -> Decimal | None:
-    """A percentage to two places."""
-    return None if value is None else round(Decimal(value), 2)
+def rounded(value: Decimal | int | None, digits: int = 8) -> Decimal | None:
+    """A number to so many significant digits."""
+    return None if value is None else Context(prec=digits).plus(Decimal(value))
 
 
 def event_phrase(data: Document) -> str:

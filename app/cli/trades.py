@@ -28,10 +28,12 @@ from app.cli.tables import (
     TRADES,
     gain_text,
     number_text,
+    rounded,
     show,
     show_facts,
     side_text,
 )
+from app.domain.money import plain
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -82,15 +84,15 @@ def open_trade(
     body: Document = {
         "asset": asset,
         "direction": is_long,
-        "collateral": str(collateral),
+        "collateral": plain(collateral),
         "leverage": leverage,
         "order_type": "MARKET" if limit is None else "LIMIT",
         **levels(stop, take_profit, trailing, oco_stop, oco_take_profit),
     }
     optional = {
-        "price": limit if limit is None else str(limit),
-        "max_slippage": max_slippage if max_slippage is None else str(max_slippage),
-        "expires_at": expires_at if expires_at is None else expires_at.astimezone().isoformat(),
+        "price": None if limit is None else plain(limit),
+        "max_slippage": None if max_slippage is None else plain(max_slippage),
+        "expires_at": None if expires_at is None else expires_at.astimezone().isoformat(),
         "client_order_id": client_order_id,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
@@ -113,7 +115,7 @@ def close_trade(
     """Close a trade, whole or in part."""
     with api_client(url) as client:
         pair_id, index = find_trade(client, trade)
-        query = {"fraction": None if part is None else str(part)}
+        query = {"fraction": None if part is None else plain(part)}
         _show_closed(client.once("DELETE", f"/trading/trades/{pair_id}/{index}", query=query), as_json=as_json)
 
 
@@ -216,7 +218,7 @@ def _show_preview(answer: Answer, *, as_json: bool) -> None:
             ("notional", number_text(seen["notional"])),
             ("fee", number_text(seen["fee"])),
             ("margin", number_text(seen["margin"])),
-            ("liquidation price", number_text(seen["liquidation_price"])),
+            ("liquidation price", number_text(rounded(seen["liquidation_price"]))),
             ("free balance", number_text(seen["free_balance"])),
             *(("refused", Text(f"{one['code']}: {one['message']}", style="red")) for one in seen["refusals"]),
         ]

@@ -1,0 +1,76 @@
+"""A server that answers as told, and a client of it that keeps its sessions in a folder of the test's own."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.cli.client import ApiClient
+from app.cli.credentials import CredentialStore, Login
+
+URL = "http://127.0.0.1:8000"
+
+type Reply = httpx2.Response | Exception | Callable[[httpx2.Request], httpx2.Response]
+
+
+@dataclass
+class ScriptedServer:
+    """Gives its replies in order, each once, and keeps what it was asked."""
+
+    replies: list[Reply] = field(default_factory=list)
+    asked: list[httpx2.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(request)
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, httpx2.Response) else reply(request)
+
+    @property
+    def tokens(self) -> list[str | None]:
+        """The access token of each request."""
+        return [request.headers.get("Authorization") for request in self.asked]
+
+    def body(self, index: int) -> object:
+        """What a request carried."""
+        return json.loads(self.asked[index].content)
+
+
+def error(status: int, code: str, **details: object) -> httpx2.Response:
+    """An error as the API answers it."""
+    told = {"code": code, "message": "What went wrong.", "details": details, "request_id": "req_1"}
+    return httpx2.Response(status, json={"error": told})
+
+
+def tokens(number: int) -> httpx2.Response:
+    """What a login or refresh answers."""
+    pair = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}", "expires_in": 1800}
+    return httpx2.Response(200, json=pair)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CredentialStore:
+    return CredentialStore(tmp_path / "config")
+
+
+@pytest.fixture
+def logged_in(store: CredentialStore) -> Login:
+    """A session whose access token is good for long."""
+    login = Login("ann@example.com", "access-1", "refresh-1", "2999-01-01T00:00:00Z")
+    store.save(URL, login)
+    return login
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    return ScriptedServer()
+
+
+@pytest.fixture
+def client(server: ScriptedServer, store: CredentialStore) -> Iterator[ApiClient]:
+    with httpx2.Client(base_url=URL, transport=httpx2.MockTransport(server)) as http:
+        yield ApiClient(URL, http, store)

@@ -1,0 +1,123 @@
+"""The commands that exist, how they are found, and how wrong usage and failures end."""
+
+import json
+from importlib import import_module
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from app.cli.lazy import LazyGroup
+from app.cli.main import Root, app
+from app.cli.prices import Prices
+from app.core.version import VERSION
+
+GROUPS: list[type[LazyGroup]] = [Root, Prices]
+COMMANDS = [(group, name) for group in GROUPS for name in group.table]
+
+
+def run(*words: str, **options: Any) -> Result:
+    """Run the console script in this process."""
+    return CliRunner().invoke(app, list(words), **options)
+
+
+def plain(text: str) -> str:
+    """The text of a box, on one line."""
+    return " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("group", "name"), COMMANDS)
+def test_the_list_says_of_each_command_what_the_command_says_of_itself(group: type[LazyGroup], name: str) -> None:
+    command = group().load(name)
+    assert command.name == name
+    assert command.help.splitlines()[0].partition(": marqetfi")[0].rstrip(".") == group.table[name].summary.rstrip(".")
+
+
+@pytest.mark.parametrize(("group", "name"), COMMANDS)
+def test_each_target_exists(group: type[LazyGroup], name: str) -> None:
+    module, _, attribute = group.table[name].target.partition(":")
+    assert callable(getattr(import_module(module), attribute))
+
+
+def test_help_lists_every_command() -> None:
+    shown = run("--help").stdout
+    assert all(f" {name} " in shown for name in Root.table)
+
+
+def test_help_of_one_option() -> None:
+    shown = plain(run("trade", "open", "--help").stdout)
+    assert "--trailing" in shown
+    assert "--long" in shown
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"{VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trde"], "No such command 'trde'. Did you mean 'trade'"),
+        (["trade", "open", "BTC", "--collateral", "100"], "Missing option '--long'"),
+        (["trade", "open", "BTC", "--long", "--collateral", "1e3"], "'1e3' is not a number such as 100 or 0.25"),
+        (["trade", "open", "BTC", "--long", "--collateral", "-5"], "'-5' is not a number"),
+        (["trade", "open", "BTC", "--long", "--collateral", "NaN"], "'NaN' is not a number"),
+        (["trade", "open", "BTC", "--long", "--collateral", "1", "--trailing", "x%"], "'x' is not a number"),
+        (["trade", "close", "1", "--fraction", "half"], "'half' is not a number"),
+        (["order", "attach", "BTC"], "give one exit"),
+        (["order", "attach", "BTC", "--stop", "1", "--take-profit", "2"], "give one exit"),
+        (["order", "attach", "BTC", "--oco-stop", "1"], "give one exit"),
+        (["order", "amend", "1"], "give at least one level"),
+        (["order", "cancel", "0"], "ORDER_ID"),
+        (["serve", "--workers", "2"], "2 API processes would not share rate limits"),
+        (["seed", "--url", "https://api.example.com"], "choose a --password"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(words: list[str], sentence: str) -> None:
+    ended = run(*words, env={"COLUMNS": "200"})
+    assert ended.exit_code == 2
+    assert sentence in plain(ended.stderr)
+
+
+def test_more_workers_are_refused_by_the_environment_too() -> None:
+    assert run("serve", env={"WEB_CONCURRENCY": "4"}).exit_code == 2
+
+
+def test_wrong_settings_are_named_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "many")
+    monkeypatch.setenv("PAPER_SIMULATED_HZ", "-7")
+    ended = run("pairs")
+    assert ended.exit_code == 1
+    assert "SETTINGS_INVALID" in ended.stderr
+    assert "PORT: " in ended.stderr
+    assert "PAPER_SIMULATED_HZ: " in ended.stderr
+    assert "many" not in ended.stderr
+    assert "-7" not in ended.stderr
+
+
+def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPER_FEED", "replay")
+    assert "PAPER_FEED=replay needs PAPER_REPLAY=" in run("serve").stderr
+
+
+def test_a_failure_for_people_and_for_programs() -> None:
+    unreachable = {"MARQETFI_URL": "http://127.0.0.1:9"}
+    ended = run("pairs", env=unreachable)
+    assert ended.exit_code == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error: SERVER_UNREACHABLE Nothing answers at http://127.0.0.1:9")
+    assert "hint: " in ended.stderr
+    told = json.loads(run("pairs", "--json", env=unreachable).stderr)
+    assert told["error"]["code"] == "SERVER_UNREACHABLE"
+    assert "marqetfi serve" in told["error"]["details"]["hint"]
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    assert "attach" in run("order").output
+    assert "sample" in run("prices").output
+
+
+def test_loading_makes_real_commands() -> None:
+    assert isinstance(Root().load("trade"), typer.core.TyperGroup)
+    assert not isinstance(Root().load("pairs"), typer.core.TyperGroup)

@@ -1,0 +1,105 @@
+"""Tables for people."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from app.cli.tables import (
+    POSITIONS,
+    Column,
+    event_phrase,
+    gain_text,
+    levels_text,
+    number_text,
+    rounded,
+    show,
+    status_text,
+    text,
+)
+
+NO_LEVELS: dict[str, Any] = dict.fromkeys(
+    [
+        "price",
+        "stop_price",
+        "take_profit_price",
+        "trailing_stop_distance",
+        "trailing_stop_percentage",
+        "oco_stop_price",
+        "oco_take_profit_price",
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (Decimal("1234.50"), "1,234.50"),
+        (Decimal("1E-7"), "0.0000001"),
+        (Decimal("1E+3"), "1,000"),
+    ],
+)
+def test_numbers(value: Decimal | int | None, shown: str) -> None:
+    assert number_text(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "style"), [(Decimal("1.5"), "+1.5 %", "green"), (-2, "-2 %", "red"), (Decimal("0.0"), "0 %", "")]
+)
+def test_results(value: Decimal | int, shown: str, style: str) -> None:
+    assert gain_text(value, " %") == Text(shown, style=style)
+
+
+def test_computed_numbers_are_cut_to_what_one_reads() -> None:
+    assert rounded(Decimal("59106.595368509542761818")) == Decimal("59106.595")
+    assert rounded(None) is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "phrase"),
+    [
+        ({}, "-"),
+        ({"price": Decimal(60000)}, "limit 60,000"),
+        ({"stop_price": 5}, "stop 5"),
+        ({"trailing_stop_distance": 500, "stop_price": Decimal("59500")}, "trails by 500, now at 59,500"),
+        ({"trailing_stop_percentage": Decimal("0.5")}, "trails by 0.5 %"),
+        ({"oco_stop_price": 1, "oco_take_profit_price": 2}, "1 / 2"),
+    ],
+)
+def test_levels(levels: dict[str, Any], phrase: str) -> None:
+    assert levels_text({**NO_LEVELS, **levels}) == phrase
+
+
+def test_a_text_of_the_server_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show([Column("A", text("a"))], [{"a": "[red]x[/red]"}], "")
+    assert "[red]x[/red]" in capsys.readouterr().out
+
+
+def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    show(POSITIONS, [], "No open positions.")
+    assert capsys.readouterr().out == "No open positions.\n"
+
+
+def test_minor_columns_make_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [Column("First", text("a")), Column("Second", text("a"), is_minor=True), Column("Third", text("a"))]
+    rows = [{"a": "0123456789"}]
+    monkeypatch.setenv("COLUMNS", "30")
+    show(columns, rows, "")
+    assert "Second" not in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "60")
+    show(columns, rows, "")
+    assert "Second" in capsys.readouterr().out
+
+
+def test_events_in_short() -> None:
+    data = {"trade_id": 4, "order_id": None, "asset": "BTC", "direction": "long", "pnl": Decimal("-1.5"), "other": 1}
+    assert event_phrase(data) == "trade 4 asset=BTC direction=long pnl=-1.5"
+
+
+def test_a_status_that_asks_to_be_looked_at_stands_out() -> None:
+    assert status_text("unknown").style == "bold red"
+    assert status_text("cancelled").style == "dim"
