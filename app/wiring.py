@@ -79,10 +79,10 @@ async def wire_trading(
     router = ProviderRouter(factory, rules, directory)
     await directory.refresh(paper)
 
-    booking = BookingService(engine_uow, clock)
+    booking = BookingService(engine_uow, board, clock)
     paper.on_fill(booking.book_fill)
     market = MarketView(uow, directory, router, board, clock)
-    execution = ExecutionService(uow, factory, directory, BookingService(uow, clock), clock)
+    execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock), clock)
     engine_execution = ExecutionService(engine_uow, factory, directory, booking, clock)
     trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
     settlement = SettlementService(engine_uow, engine_execution, booking, trading, factory, directory, clock)

@@ -130,6 +130,7 @@ class Order(Base, Timestamped):
     armed_sequence: Mapped[int | None] = mapped_column(BigInteger)
     armed_price: Mapped[Money | None]
     latched_sequence: Mapped[int | None] = mapped_column(BigInteger)
+    released_sequence: Mapped[int | None] = mapped_column(BigInteger)
     held_since: Mapped[Instant | None]
     triggered_leg: Mapped[TriggeredLeg | None] = mapped_column(StoredEnum(TriggeredLeg))
     trigger_price: Mapped[Money | None]

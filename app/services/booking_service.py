@@ -1,24 +1,37 @@
 """Books what venues say: a result or a fill becomes rows and events in one transaction, each at most once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from loguru import logger
+
 from app.core.clock import Clock
 from app.core.json import encode
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, PositionSide, TradeStatus
 from app.domain.events import EventType, order_event, position_event, trade_event
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.domain.money import ZERO, stored
 from app.domain.positions import pnl_of
+from app.domain.prices import Tick
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.models.trading import Intent, Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.live_stops import is_trailing
+from app.services.providers.base import QuoteBoard
 
 EXITS_TOPIC = "exits.changed"
 RETRY_FIRST = timedelta(milliseconds=200)
 RETRY_LONGEST = timedelta(seconds=1)
+_TRIGGER_FACTS = (
+    "triggered_leg",
+    "trigger_price",
+    "trigger_source",
+    "trigger_sequence",
+    "triggered_at",
+    "watermark",
+)
 _UNFILLED = frozenset({TradeStatus.PENDING, TradeStatus.SUBMITTED})
 
 
@@ -77,8 +90,9 @@ class _Desk:
 class BookingService:
     """The one place where venues' words change orders, trades and positions."""
 
-    def __init__(self, uow: UnitOfWorkFactory, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, clock: Clock) -> None:
         self._uow = uow
+        self._board = board
         self._clock = clock
 
     async def book(self, intent_id: int, result: TradeResult) -> None:
@@ -287,19 +301,36 @@ class BookingService:
         if order.role is OrderRole.CLOSE:
             desk.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
         elif desk.trade.status in OPEN_TRADE:
-            desk.move(
-                order,
-                OrderStatus.PENDING,
-                EventType.ORDER_UPDATED,
-                "re-armed",
-                latched_sequence=order.trigger_sequence,
-                attempt=order.attempt + 1,
-                next_run_at=desk.now + retry_delay(order.attempt),
-            )
+            self._rearm(desk, order, reason)
         else:
             desk.move(order, OrderStatus.CANCELLED, EventType.ORDER_CANCELLED, desk.trade.close_reason)
         if desk.trade.status is TradeStatus.CLOSING:
             desk.move_trade(TradeStatus.OPEN, EventType.TRADE_UPDATED, reason)
+
+    def _rearm(self, desk: _Desk, order: Order, reason: str) -> None:
+        """A refused protective close is never final while its trade is open.
+
+        Its crossing is kept and claimed again; where the market closed it is let go, and the first tick from now on
+        decides.
+        """
+        if reason == "MARKET_CLOSED":
+            seen = self._board.kept(order.pair_id, order.trigger_sequence or 0)
+            changes: dict[str, object] = {
+                "released_sequence": seen[-1].sequence if seen else order.trigger_sequence,
+                "armed_price": _ratcheted(order, desk.trade.side, seen),
+                "stop_price": None if is_trailing(order) else order.stop_price,
+                "latched_sequence": None,
+                "next_run_at": None,
+                **dict.fromkeys(_TRIGGER_FACTS),
+            }
+        else:
+            changes = {
+                "latched_sequence": order.trigger_sequence,
+                "next_run_at": desk.now + retry_delay(order.attempt),
+            }
+        changes |= {"attempt": order.attempt + 1, "version": order.version + 1}
+        desk.move(order, OrderStatus.PENDING, EventType.ORDER_UPDATED, "re-armed", **changes)
+        logger.warning("Close of order {order} was refused: {reason}", order=order.id, reason=reason)
 
     def _entry_cancelled(self, desk: _Desk, order: Order) -> None:
         expired = order.reason == "expires_at"
@@ -316,3 +347,12 @@ def _average(price: Decimal | None, quantity: Decimal, new_price: Decimal, new_q
     if price is None or quantity == ZERO:
         return new_price
     return stored((price * quantity + new_price * new_quantity) / (quantity + new_quantity))
+
+
+def _ratcheted(order: Order, side: PositionSide, seen: Sequence[Tick]) -> Decimal | None:
+    """The watermark of a trailing stop that fired and was let go, moved on by the ticks since; else the armed price."""
+    if order.watermark is None:
+        return order.armed_price
+    prices = [price for tick in seen if (price := tick.price_by(order.trigger_by, side)) is not None]
+    best = max if side is PositionSide.LONG else min
+    return best([order.watermark, *prices])

@@ -51,6 +51,7 @@ def watched_terms(order: Order) -> TriggerOrder:
         take_profit_price=order.oco_take_profit_price or order.take_profit_price,
         trailing_distance=order.trailing_stop_distance,
         trailing_percentage=order.trailing_stop_percentage,
+        released_sequence=order.released_sequence,
     )
 
 

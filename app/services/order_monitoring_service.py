@@ -79,6 +79,11 @@ class OrderMonitoringService:
         if not self.is_watching:
             raise Unavailable("The order engine is not watching.")
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that ticks or users did waits here for the database or a venue."""
+        return not (self._queue or self._sends or self._changed)
+
     async def keep_up(self) -> None:
         """Return once the engine watches and its backlog is short: the feed waits here between ticks."""
         await self._room.wait()

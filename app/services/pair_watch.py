@@ -90,7 +90,7 @@ class PairWatch:
             self.forget(order.id)
         book = self._books.get(series) or self._open_book(series)
         # Ticks are played only from the armed one on; with an older start the watermark rows know more than they do.
-        is_covered = bool(kept) and kept[0].sequence <= terms.armed_sequence
+        is_covered = bool(kept) and kept[0].sequence <= terms.watched_after
         priced = [(tick.sequence, price) for tick in kept if (price := _price(tick, series)) is not None]
         crossing = book.add(terms, priced if is_covered else ())
         if crossing is None:

@@ -713,6 +713,7 @@ def upgrade() -> None:
         sa.Column("armed_sequence", sa.BigInteger(), nullable=True),
         sa.Column("armed_price", sa.Numeric(precision=38, scale=18), nullable=True),
         sa.Column("latched_sequence", sa.BigInteger(), nullable=True),
+        sa.Column("released_sequence", sa.BigInteger(), nullable=True),
         sa.Column("held_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("triggered_leg", sa.String(length=24), nullable=True),
         sa.Column("trigger_price", sa.Numeric(precision=38, scale=18), nullable=True),

@@ -24,7 +24,7 @@ class Identity:
 
 @dataclass(slots=True)
 class Subscription:
-    """One private channel; until its snapshot is told (`as_of`), what happens is held back.
+    """One private channel, told until the sequence `as_of`; until its snapshot is, what happens is held back.
 
     `trade_ids` None means every trade.
     """
@@ -70,12 +70,13 @@ class Connection:
         self._max_held = max_held
 
     def deliver(self, frame: EventFrame) -> None:
-        """Queue an event's frame if this client subscribed to it and was not told of it by the snapshot."""
+        """Queue an event's frame if this client subscribed to it and was not told of it before."""
         subscription = self.subscriptions.get(frame.channel)
         if subscription is None or not subscription.wants(frame):
             return
         if subscription.as_of is not None:
             if frame.sequence > subscription.as_of:
+                subscription.as_of = frame.sequence
                 self.outbox.put(frame.text)
         elif len(subscription.held) < self._max_held:
             subscription.held.append(frame)

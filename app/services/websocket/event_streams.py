@@ -23,11 +23,15 @@ type EventListener = Callable[[int, Logged | None], None]
 
 @dataclass(slots=True)
 class _UserStream:
-    """`last` is the last sequence handed on, None before the first snapshot; `is_behind`: the log has more."""
+    """`last` is the last sequence handed on, and `first` the one it began after; both None before the first snapshot.
+
+    `is_behind`: the log has more.
+    """
 
     user_id: int
     connections: dict[int, Connection] = field(default_factory=dict)
     unsubscribe: list[Callable[[], None]] = field(default_factory=list)
+    first: int | None = None
     last: int | None = None
     is_behind: bool = False
     is_reading: bool = False
@@ -149,12 +153,17 @@ class EventStreams:
             del self._streams[user_id]
 
     def _start(self, user_id: int, sequence: int) -> None:
+        """Begin to hand on after a snapshot; one that is older than where others began has it begin again there."""
         stream = self._streams[user_id]
-        if stream.last is None:
-            stream.last = sequence
+        if stream.first is None:
             self._notify(user_id, None)
-            if stream.is_behind:
-                self._read_on(stream)
+        elif sequence < stream.first:
+            stream.is_behind = True
+        else:
+            return
+        stream.first = stream.last = sequence
+        if stream.is_behind:
+            self._read_on(stream)
 
     def _on_message(self, stream: _UserStream, message: bytes) -> None:
         event = decode_logged(message)
@@ -192,8 +201,11 @@ class EventStreams:
         try:
             while stream.is_behind and stream.connections:
                 stream.is_behind = False
+                after = stream.last or 0
                 async with self._uow() as work:
-                    events = await work.events.after(stream.user_id, stream.last or 0, limit=READ_AHEAD)
+                    events = await work.events.after(stream.user_id, after, limit=READ_AHEAD)
+                if stream.last != after:
+                    continue  # it began again meanwhile, which also set is_behind
                 self._hand_on(stream, events)
                 stream.is_behind |= len(events) == READ_AHEAD
         finally:

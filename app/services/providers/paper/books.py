@@ -12,6 +12,7 @@ from app.domain.prices import Tick
 from app.domain.trigger_book import TriggerBook
 from app.domain.triggers import Crossing, TriggerOrder
 from app.models.paper import PaperOrder, PaperPosition
+from app.services.providers.paper.mapping import known
 
 
 class MatchKind(StrEnum):
@@ -82,35 +83,18 @@ class PairBooks:
         matches += [_match(MatchKind.LIMIT_FILL, crossing, tick) for crossing in filled]
         return [self._remember(match) for match in matches]
 
-    def add_position(self, position: PaperPosition, kept: Sequence[Tick]) -> PaperMatch | None:
-        """Watch a position; what the ticks after its armed one did to it already, if anything."""
-        if not position.liquidation_price:
-            return None
-        order = TriggerOrder(
-            order_id=position.id,
-            version=position.version,
-            side=position.side,
-            armed_sequence=position.armed_sequence,
-            armed_price=position.armed_price,
-            stop_price=position.liquidation_price,
-        )
-        return self._add(self._liquidations, order, kept)
+    def __contains__(self, row: PaperPosition | PaperOrder) -> bool:
+        kind = _kind(row)
+        return (kind, row.id) in self._matched or any(row.id in book.levels for book in self._books_of(kind))
 
-    def add_order(self, order: PaperOrder, kept: Sequence[Tick]) -> PaperMatch | None:
-        """Watch a resting order; what the ticks after its arrival did to it already, if anything."""
-        limit = order.limit_price
-        if limit is None:
-            raise ValueError(f"paper order {order.id} rests without a limit price")
-        buys = order.side is OrderSide.BUY
-        level = TriggerOrder(
-            order_id=order.id,
-            version=0,
-            side=PositionSide.LONG if buys else PositionSide.SHORT,
-            armed_sequence=order.armed_sequence,
-            armed_price=limit,
-            stop_price=limit,
-        )
-        return self._add(self._buys if buys else self._sells, level, kept)
+    def add(self, row: PaperPosition | PaperOrder, kept: Sequence[Tick]) -> PaperMatch | None:
+        """Watch a row; what the ticks after its armed one did to it already, if anything."""
+        if isinstance(row, PaperOrder):
+            book, order = self._buys if row.side is OrderSide.BUY else self._sells, _limit(row)
+        else:
+            book, order = self._liquidations, _liquidation(row)
+        match = book.add(order, kept) if order else None
+        return None if match is None else self._remember(match)
 
     def matched(self, kind: MatchKind, row_id: int) -> PaperMatch | None:
         """The match of a row that is not known to be booked."""
@@ -119,17 +103,46 @@ class PairBooks:
     def forget(self, kind: MatchKind, row_id: int) -> None:
         """Stop watching a row, and remembering its match."""
         self._matched.pop((kind, row_id), None)
-        books = (self._liquidations,) if kind is MatchKind.LIQUIDATION else (self._buys, self._sells)
-        for book in books:
+        for book in self._books_of(kind):
             book.levels.cancel(row_id)
 
-    def _add(self, book: _Book, order: TriggerOrder, kept: Sequence[Tick]) -> PaperMatch | None:
-        match = book.add(order, kept)
-        return None if match is None else self._remember(match)
+    def _books_of(self, kind: MatchKind) -> Sequence[_Book]:
+        return (self._liquidations,) if kind is MatchKind.LIQUIDATION else (self._buys, self._sells)
 
     def _remember(self, match: PaperMatch) -> PaperMatch:
         self._matched[match.kind, match.row_id] = match
         return match
+
+
+def _kind(row: PaperPosition | PaperOrder) -> MatchKind:
+    return MatchKind.LIMIT_FILL if isinstance(row, PaperOrder) else MatchKind.LIQUIDATION
+
+
+def _limit(order: PaperOrder) -> TriggerOrder:
+    """A resting order as its book watches it."""
+    limit = known(order.limit_price)
+    return TriggerOrder(
+        order_id=order.id,
+        version=0,
+        side=PositionSide.LONG if order.side is OrderSide.BUY else PositionSide.SHORT,
+        armed_sequence=order.armed_sequence,
+        armed_price=limit,
+        stop_price=limit,
+    )
+
+
+def _liquidation(position: PaperPosition) -> TriggerOrder | None:
+    """A position as its book watches it; None for a long that no price can liquidate."""
+    if not position.liquidation_price:
+        return None
+    return TriggerOrder(
+        order_id=position.id,
+        version=position.version,
+        side=position.side,
+        armed_sequence=position.armed_sequence,
+        armed_price=position.armed_price,
+        stop_price=position.liquidation_price,
+    )
 
 
 def _match(kind: MatchKind, crossing: Crossing, tick: Tick) -> PaperMatch:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from itertools import batched
 
+from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.prices import Tick
 from app.domain.trading import VenueFill
 from app.models.paper import PaperOrder, PaperPosition
@@ -50,7 +51,7 @@ class PaperMarket:
             for match in batch:
                 self.forget(match.kind, match.pair_id, match.row_id)
             for position in booked.opened:
-                self.watch_position(position)
+                self.watch(position)
             fills += booked.fills
         for fill in fills:
             await self._tell_fill(fill)
@@ -66,10 +67,8 @@ class PaperMarket:
                     orders = await work.paper.resting_orders(pair_ids)
             finally:
                 loaded, self._loading = self._loading, {}
-            for position in positions:
-                loaded[position.pair_id].add_position(position, ())
-            for order in orders:
-                loaded[order.pair_id].add_order(order, ())
+            for row in (*positions, *orders):
+                loaded[row.pair_id].add(row, ())
             self._books |= loaded
             ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))
             return [match for tick in ticks for match in self.on_tick(tick)]
@@ -80,21 +79,17 @@ class PaperMarket:
         if self._unheard:
             listener(self._unheard)
 
-    def watch_position(self, position: PaperPosition) -> None:
-        """Watch a position that was just committed."""
-        pair_id, armed = position.pair_id, position.armed_sequence
-        if pair_id in self._loading:
-            self._loading[pair_id].add_position(position, ())
-        if pair_id in self._books:
-            self._tell_of(self._books[pair_id].add_position(position, self._board.kept(pair_id, armed)))
-
-    def watch_order(self, order: PaperOrder) -> None:
-        """Watch a resting order that was just committed."""
-        pair_id, armed = order.pair_id, order.armed_sequence
-        if pair_id in self._loading:
-            self._loading[pair_id].add_order(order, ())
-        if pair_id in self._books:
-            self._tell_of(self._books[pair_id].add_order(order, self._board.kept(pair_id, armed)))
+    def watch(self, row: PaperPosition | PaperOrder) -> None:
+        """Watch a committed row while it is open or rests; one that is watched already stays as it is."""
+        if row.status not in (PaperPositionStatus.OPEN, PaperOrderStatus.RESTING):
+            return
+        loading, books = self._loading.get(row.pair_id), self._books.get(row.pair_id)
+        if loading is not None:
+            loading.add(row, ())
+        if books is not None and row not in books:
+            match = books.add(row, self._board.kept(row.pair_id, row.armed_sequence))
+            if match is not None:
+                self._tell([match])
 
     async def settle(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
         """Book what a tick has done to a row already, so that nothing that comes later overtakes it."""
@@ -108,7 +103,3 @@ class PaperMarket:
         for books in (self._books.get(pair_id), self._loading.get(pair_id)):
             if books is not None:
                 books.forget(kind, row_id)
-
-    def _tell_of(self, match: PaperMatch | None) -> None:
-        if match is not None:
-            self._tell([match])

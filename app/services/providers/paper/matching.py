@@ -23,7 +23,7 @@ type PairOf = Callable[[int], Pair]
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """What came of matches: the fills, in order, and the positions that are new."""
+    """What came of matches: the fills, in order, and the positions that orders opened."""
 
     fills: Sequence[VenueFill]
     opened: Sequence[PaperPosition]
@@ -43,7 +43,8 @@ async def book_matches(work: UnitOfWork, matches: Sequence[PaperMatch], pair_of:
         for order, position in desk.executions
         if position is not None
     ]
-    return Booked(fills, [filling.position for filling in desk.fillings])
+    # Those booked by an earlier try too: its caller may never have heard of them.
+    return Booked(fills, [position for order, position in desk.executions if position and not order.reduce_only])
 
 
 def _first_of_each_row(matches: Sequence[PaperMatch]) -> Iterable[PaperMatch]:

@@ -95,10 +95,8 @@ class PaperProvider(BaseTradingProvider):
         ref, client_id = trade_params.ref, trade_params.client_id
         async with unknown_when_lost(client_id), self._uow() as work:
             desk = await self._desk(work, ref.user_id)
-            known = await desk.find(client_id)
-            placed = known or await desk.open(trade_params, self._moment(ref.pair_id))
-        if known is None:
-            self._watch(placed)
+            placed = await desk.find(client_id) or await desk.open(trade_params, self._moment(ref.pair_id))
+        self._watch(placed)
         return result_of(placed, ref.venue_account_id)
 
     async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
@@ -108,8 +106,8 @@ class PaperProvider(BaseTradingProvider):
             await self.market.settle(MatchKind.LIQUIDATION, pair_id, position_id)
             async with self._uow() as work:
                 desk = await self._desk(work, params.ref.user_id)
-                known = await desk.find(params.client_id)
-                done = known or await desk.close(params, position_id, self._moment(pair_id))
+                done = await desk.find(params.client_id)
+                done = done or await desk.close(params, position_id, self._moment(pair_id))
         if done.order.size_left == ZERO:
             self.market.forget(MatchKind.LIQUIDATION, pair_id, position_id)
         return result_of(done, params.ref.venue_account_id)
@@ -135,7 +133,10 @@ class PaperProvider(BaseTradingProvider):
         """
         async with self._uow() as work:
             found = await (await self._desk(work, ref.user_id)).find(client_id)
-        return result_of(found, ref.venue_account_id) if found else None
+        if found is None:
+            return None
+        self._watch(found)
+        return result_of(found, ref.venue_account_id)
 
     async def open_positions(self, refs: Sequence[VenueRef]) -> list[VenuePosition]:
         """Every open position of the accounts and pairs named."""
@@ -178,10 +179,8 @@ class PaperProvider(BaseTradingProvider):
         return Moment(self._directory.by_id(pair_id), self._board.latest(pair_id), self._clock.now())
 
     def _watch(self, placed: Execution) -> None:
-        if placed.position is not None:
-            self.market.watch_position(placed.position)
-        elif placed.order.status is PaperOrderStatus.RESTING:
-            self.market.watch_order(placed.order)
+        """Show the market what stands; where an answer was lost on the way, it hears of it only by a later question."""
+        self.market.watch(placed.position or placed.order)
 
     async def _tell(self, fill: VenueFill) -> None:
         """Tell of a fill that a tick made."""

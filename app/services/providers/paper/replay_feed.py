@@ -101,7 +101,9 @@ class ReplayFeed:
     def _resume(self, start: FeedStart) -> _Resume:
         judged = tuple(start.number_of(symbol) for symbol in self._symbols)
         following = [self._following(symbol, number) for symbol, number in enumerate(judged)]
-        return _Resume(judged, min((number for number in following if number), default=max(len(self._rows), *judged) + 1))
+        return _Resume(
+            judged, min((number for number in following if number), default=max(len(self._rows), *judged) + 1)
+        )
 
     def _following(self, symbol: int, judged: int) -> int | None:
         """The symbol's next row that can be judged, which a crossed one cannot; None at the end."""
