@@ -37,12 +37,12 @@ async def test_a_part_that_is_down_degrades_but_only_a_required_one_stops_traffi
     client: httpx2.AsyncClient, container: Container, monkeypatch: pytest.MonkeyPatch, ping: Ping
 ) -> None:
     monkeypatch.setattr("app.api.health.PING_SECONDS", 0.2)
-    monkeypatch.setitem(container.parts, "extra", Part(ping, is_required=False))
+    monkeypatch.setattr(container, "parts", {"extra": Part(ping, is_required=False)})
     health = await client.get("/health")
     assert (health.status_code, health.json()["status"], health.json()["parts"]["extra"]) == (200, "degraded", "down")
     assert (await client.get("/health/ready")).status_code == 200
 
-    monkeypatch.setitem(container.parts, "extra", Part(ping, is_required=True))
+    monkeypatch.setattr(container, "parts", {"extra": Part(ping, is_required=True)})
     ready = await client.get("/health/ready")
     assert (ready.status_code, ready.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
     assert ready.json()["error"]["details"]["parts"]["extra"] == "down"
