@@ -7,13 +7,15 @@ resting orders must not stretch its pauses, since ticks are judged between them.
 from decimal import Decimal
 from heapq import heapify, heappop
 
+from app.domain.enums import PositionSide
+
 INFINITY = Decimal("Infinity")
 
-# Generation, version, whether of a long position. A generation is one stay in the book: an entry of an earlier stay
+# Generation, version, side of the position. A generation is one stay in the book: an entry of an earlier stay
 # of the same order is garbage.
-FixedState = tuple[int, int, bool]
+FixedState = tuple[int, int, PositionSide]
 # The same, then offset, whether that is a percentage, and the number of its group (None before activation).
-TrailingState = tuple[int, int, bool, Decimal, bool, int | None]
+TrailingState = tuple[int, int, PositionSide, Decimal, bool, int | None]
 Orders = dict[int, FixedState | TrailingState]
 
 # Level (or offset), order id, generation.

@@ -27,12 +27,14 @@ class SideBook:
         "_left",
         "_orders",
         "_resting",
+        "_side",
         "_stops",
         "_take_profits",
         "_watermarks",
     )
 
     def __init__(self, side: PositionSide, orders: Orders, rows: Iterable[tuple[int, Decimal]]) -> None:
+        self._side = side
         self._is_long = side is PositionSide.LONG
         self._orders = orders
         self._stops: Heap = []
@@ -48,14 +50,14 @@ class SideBook:
         self._resting += 1
         order_id, offset = order.order_id, order.trailing_offset
         if offset is None:
-            self._orders[order_id] = generation, order.version, self._is_long
+            self._orders[order_id] = generation, order.version, self._side
             if order.stop_price is not None:
                 heappush(self._stops, (self._reach(order.stop_price), order_id, generation))
             if order.take_profit_price is not None:
                 heappush(self._take_profits, (self._seen(order.take_profit_price), order_id, generation))
             return
         by_percentage = order.trailing_distance is None
-        state: TrailingState = (generation, order.version, self._is_long, offset, by_percentage, None)
+        state: TrailingState = (generation, order.version, self._side, offset, by_percentage, None)
         if watermark is not None:
             self._watermarks.add(order_id, state, armed_sequence, self._seen(watermark))
         elif order.activation_price is not None:

@@ -56,12 +56,11 @@ class TriggerBook:
         "_ceiling",
         "_floor",
         "_generations",
-        "_long",
         "_orders",
         "_played_activations",
         "_sequence",
         "_settled",
-        "_short",
+        "_sides",
         "_waiting",
         "_waiting_orders",
     )
@@ -71,10 +70,9 @@ class TriggerBook:
         self._generations = count()
         self._orders: Orders = {}
         known = [(row.side, (row.from_sequence, row.extreme)) for row in rows]
-        self._long, self._short = (
-            SideBook(side, self._orders, [row for of, row in known if of is side])
-            for side in (PositionSide.LONG, PositionSide.SHORT)
-        )
+        self._sides = {
+            side: SideBook(side, self._orders, [row for of, row in known if of is side]) for side in PositionSide
+        }
         self._waiting: list[tuple[int, int, TriggerOrder]] = []
         self._waiting_orders: dict[int, TriggerOrder] = {}
         self._played_activations: list[Activated] = []
@@ -125,14 +123,14 @@ class TriggerBook:
         state = self._orders.pop(order_id, None)
         if state is None:
             return self._waiting_orders.pop(order_id, None) is not None
-        self._side(state[2]).remove(state)
+        self._sides[state[2]].remove(state)
         return True
 
     def stop_of(self, order_id: int) -> Decimal | None:
         """The live exact stop of a trailing order; None for others and before activation."""
         state = self._orders.get(order_id)
         if state is not None:
-            return self._side(state[2]).stop_of(state) if len(state) == 6 else None
+            return self._sides[state[2]].stop_of(state) if len(state) == 6 else None
         waiting = self._waiting_orders.get(order_id)
         if waiting is None or waiting.starting_watermark is None:
             return None
@@ -142,20 +140,20 @@ class TriggerBook:
         """The best price since a trailing order was armed; None for others and before activation."""
         state = self._orders.get(order_id)
         if state is not None:
-            return self._side(state[2]).watermark_of(state) if len(state) == 6 else None
+            return self._sides[state[2]].watermark_of(state) if len(state) == 6 else None
         waiting = self._waiting_orders.get(order_id)
         return None if waiting is None else waiting.starting_watermark
 
     def rows(self) -> list[Watermark]:
         """All watermark rows as of `sequence`."""
-        return [Watermark(side, start, extreme) for side, book in self._sides() for start, extreme in book.rows()]
+        return [Watermark(side, start, extreme) for side, book in self._sides.items() for start, extreme in book.rows()]
 
     def take_changes(self) -> WatermarkChanges:
         """What became different since the last call (or since the rows this book started with)."""
         upserts: list[Watermark] = []
         deletes: list[tuple[PositionSide, int]] = []
         activated, self._played_activations = self._played_activations, []
-        for side, book in self._sides():
+        for side, book in self._sides.items():
             changed, gone = book.take_changes()
             upserts += [Watermark(side, start, extreme) for start, extreme in changed]
             deletes += [(side, start) for start in gone]
@@ -170,7 +168,7 @@ class TriggerBook:
         if price == self._settled:
             return NOTHING
         tick = sequence, price
-        crossings = self._long.judge(tick) + self._short.judge(tick)
+        crossings = [crossing for side in self._sides.values() for crossing in side.judge(tick)]
         if self._waiting:
             self._admit_watched_before(sequence + 1)
         else:
@@ -179,10 +177,9 @@ class TriggerBook:
 
     def _settle(self, price: Decimal) -> None:
         """Remember in which range nothing can happen, and that this price again can do nothing either."""
-        long_floor, long_ceiling = self._long.quiet_range()
-        short_floor, short_ceiling = self._short.quiet_range()
-        self._floor = max(long_floor, short_floor)
-        self._ceiling = min(long_ceiling, short_ceiling)
+        ranges = [side.quiet_range() for side in self._sides.values()]
+        self._floor = max(floor for floor, _ in ranges)
+        self._ceiling = min(ceiling for _, ceiling in ranges)
         self._settled = price
 
     def _disturb(self) -> None:
@@ -214,15 +211,8 @@ class TriggerBook:
         return None
 
     def _rest(self, order: TriggerOrder, armed_sequence: int, watermark: Decimal | None) -> None:
-        side = self._side(order.side is PositionSide.LONG)
-        side.rest(order, next(self._generations), armed_sequence, watermark)
+        self._sides[order.side].rest(order, next(self._generations), armed_sequence, watermark)
 
     def _version_of(self, order_id: int) -> int:
         state = self._orders.get(order_id)
         return self._waiting_orders[order_id].version if state is None else state[1]
-
-    def _side(self, is_long: bool) -> SideBook:
-        return self._long if is_long else self._short
-
-    def _sides(self) -> tuple[tuple[PositionSide, SideBook], tuple[PositionSide, SideBook]]:
-        return (PositionSide.LONG, self._long), (PositionSide.SHORT, self._short)

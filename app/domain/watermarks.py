@@ -50,8 +50,8 @@ class WatermarkGroup:
 
     def add(self, order_id: int, state: TrailingState, orders: Orders) -> None:
         """Let an order share this watermark."""
-        generation, version, is_long, offset, by_percentage, _ = state
-        orders[order_id] = generation, version, is_long, offset, by_percentage, self.number
+        generation, version, side, offset, by_percentage, _ = state
+        orders[order_id] = generation, version, side, offset, by_percentage, self.number
         self.members += 1
         heappush(self.percentages if by_percentage else self.distances, (offset, order_id, generation))
 
