@@ -90,10 +90,10 @@ class PairBooks:
     def add(self, row: PaperPosition | PaperOrder, kept: Sequence[Tick]) -> PaperMatch | None:
         """Watch a row; what the ticks after its armed one did to it already, if anything."""
         if isinstance(row, PaperOrder):
-            book, order = self._buys if row.side is OrderSide.BUY else self._sells, _limit(row)
+            match = (self._buys if row.side is OrderSide.BUY else self._sells).add(_limit(row), kept)
         else:
-            book, order = self._liquidations, _liquidation(row)
-        match = book.add(order, kept) if order else None
+            # No price liquidates a long whose liquidation price is 0.
+            match = self._liquidations.add(_liquidation(row), kept) if row.liquidation_price else None
         return None if match is None else self._remember(match)
 
     def matched(self, kind: MatchKind, row_id: int) -> PaperMatch | None:
@@ -131,10 +131,8 @@ def _limit(order: PaperOrder) -> TriggerOrder:
     )
 
 
-def _liquidation(position: PaperPosition) -> TriggerOrder | None:
-    """A position as its book watches it; None for a long that no price can liquidate."""
-    if not position.liquidation_price:
-        return None
+def _liquidation(position: PaperPosition) -> TriggerOrder:
+    """A position as its book watches it."""
     return TriggerOrder(
         order_id=position.id,
         version=position.version,

@@ -67,7 +67,8 @@ class PaperMarket:
                     orders = await work.paper.resting_orders(pair_ids)
             finally:
                 loaded, self._loading = self._loading, {}
-            for row in (*positions, *orders):
+            rows: list[PaperPosition | PaperOrder] = [*positions, *orders]
+            for row in rows:
                 loaded[row.pair_id].add(row, ())
             self._books |= loaded
             ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))

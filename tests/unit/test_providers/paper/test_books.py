@@ -45,9 +45,9 @@ def did(matches: Sequence[PaperMatch]) -> list[tuple[MatchKind, int, int]]:
 def test_liquidations_come_before_fills_each_by_id_with_the_quote_of_their_tick() -> None:
     books = PairBooks()
     for row in (limit(1, OrderSide.BUY, "95"), limit(3, OrderSide.SELL, "90"), limit(2, OrderSide.BUY, "96")):
-        books.add_order(row, ())
-    books.add_position(position(9, LONG, "94.5"), ())
-    books.add_position(position(8, LONG, "94.6"), ())
+        books.add(row, ())
+    books.add(position(9, LONG, "94.5"), ())
+    books.add(position(8, LONG, "94.6"), ())
     books.on_tick(tick(1, 100, 101))
 
     matches = books.on_tick(tick(2, 94, 95))
@@ -65,7 +65,7 @@ def test_liquidations_come_before_fills_each_by_id_with_the_quote_of_their_tick(
 
 def test_a_match_leaves_the_books_once_and_is_remembered_until_it_is_forgotten() -> None:
     books = PairBooks()
-    books.add_position(position(1, SHORT, "110"), ())
+    books.add(position(1, SHORT, "110"), ())
     (match,) = books.on_tick(tick(2, 110, 111))
 
     assert books.on_tick(tick(3, 120, 121)) == ()
@@ -76,8 +76,8 @@ def test_a_match_leaves_the_books_once_and_is_remembered_until_it_is_forgotten()
 
 def test_what_is_forgotten_is_not_matched() -> None:
     books = PairBooks()
-    books.add_position(position(1, LONG, "90"), ())
-    books.add_order(limit(1, OrderSide.BUY, "90"), ())
+    books.add(position(1, LONG, "90"), ())
+    books.add(limit(1, OrderSide.BUY, "90"), ())
     books.forget(LIMIT_FILL, 1)
 
     assert did(books.on_tick(tick(2, 80, 81))) == [(LIQUIDATION, 1, 2)]
@@ -86,14 +86,14 @@ def test_what_is_forgotten_is_not_matched() -> None:
 def test_a_long_that_no_price_can_liquidate_is_not_watched() -> None:
     books = PairBooks()
 
-    assert books.add_position(position(1, LONG, "0"), ()) is None
+    assert books.add(position(1, LONG, "0"), ()) is None
     assert books.on_tick(tick(2, 1, 1)) == ()
 
 
 def test_the_armed_tick_and_those_before_do_nothing() -> None:
     books = PairBooks()
-    books.add_position(position(1, LONG, "95", armed=3), ())
-    books.add_order(limit(2, OrderSide.BUY, "95", armed=3), ())
+    books.add(position(1, LONG, "95", armed=3), ())
+    books.add(limit(2, OrderSide.BUY, "95", armed=3), ())
 
     assert [did(books.on_tick(tick(n, 90, 90))) for n in (1, 2, 3)] == [[], [], []]
     assert did(books.on_tick(tick(4, 90, 90))) == [(LIQUIDATION, 1, 4), (LIMIT_FILL, 2, 4)]
@@ -147,9 +147,7 @@ def test_rows_match_at_the_tick_of_the_slow_rule_whenever_they_were_added(
     found: list[PaperMatch] = []
 
     def add(row: Row, kept: Sequence[Tick]) -> None:
-        added = (
-            books.add_position(row.row, kept) if isinstance(row.row, PaperPosition) else books.add_order(row.row, kept)
-        )
+        added = books.add(row.row, kept)
         found.extend([added] if added else [])
 
     for number in range(len(ticks) + 1):

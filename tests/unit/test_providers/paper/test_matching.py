@@ -2,11 +2,13 @@
 
 import asyncio
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 
 import pytest
 
 from app.domain.enums import OrderSide, PositionSide
+from app.domain.errors import ProviderTimeout
 from app.domain.ledger import LedgerAccount
 from app.domain.positions import pnl_of
 from app.domain.trading import VenueFill, VenueOutcome, VenueRef
@@ -219,7 +221,7 @@ async def test_ticks_between_the_fill_and_the_watch_are_played(paper: PaperVenue
     paper.tick("100", "101")
     assert paper.matches == []
 
-    paper.provider.market.watch_position(await position_of(paper, fill))
+    paper.provider.market.watch(await position_of(paper, fill))
 
     assert [match.sequence for match in paper.matches] == [fatal.sequence]
 
@@ -263,7 +265,7 @@ async def test_what_commits_while_books_are_read_is_in_them(paper: PaperVenue) -
     loading = asyncio.create_task(market.load([paper.pair.id]))
     await has_read.wait()
     fill = await opened(paper, ref)
-    market.watch_position(await position_of(paper, fill))
+    market.watch(await position_of(paper, fill))
     go_on.set()
 
     assert await loading == []
@@ -298,3 +300,77 @@ async def test_more_matches_than_one_batch_are_all_booked(paper: PaperVenue) -> 
     assert [fill.is_liquidation for fill in booked] == [True] * 60 + [False] * 60
     assert [fill.venue_trade_index for fill in booked[:60]] == [fill.venue_trade_index for fill in fills]
     assert [fill.client_id for fill in booked[60:]] == [limit.client_id for limit in limits]
+
+
+class LostAnswer(UnitOfWork):
+    """The transaction commits, and the connection is lost before anybody hears of it."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await super().__aexit__(kind, error, trace)
+        raise ConnectionResetError
+
+
+def deaf(paper: PaperVenue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no answer of the database reaches the venue."""
+    uow = partial(LostAnswer, paper.container.database, paper.container.broadcast)
+    monkeypatch.setattr(paper.provider, "_uow", uow)
+    monkeypatch.setattr(paper.provider.market, "_uow", uow)
+
+
+@pytest.mark.parametrize("price", [None, "95"])
+async def test_what_was_opened_without_an_answer_is_watched_once_it_is_asked_about(
+    paper: PaperVenue, monkeypatch: pytest.MonkeyPatch, price: str | None
+) -> None:
+    ref = await paper.new_account()
+    params = await opening(paper, ref, price=price)
+    with monkeypatch.context() as patch:
+        deaf(paper, patch)
+        with pytest.raises(ProviderTimeout):
+            await paper.provider.open_trade(params)
+    paper.tick("91", "92")
+    assert paper.matches == []
+
+    known = await paper.provider.query(ref, params.client_id)
+
+    assert known is not None
+    assert known.outcome is (VenueOutcome.RESTING if price else VenueOutcome.FILLED)
+    assert len(paper.matches) == 1
+    await paper.provider.query(ref, params.client_id)
+    assert len(paper.matches) == 1
+
+
+async def test_a_position_booked_without_an_answer_is_watched_by_the_next_try(
+    paper: PaperVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = await paper.new_account()
+    params = await opening(paper, ref, price="95", leverage=50)
+    await paper.provider.open_trade(params)
+    paper.tick("94.5", "95")
+    with monkeypatch.context() as patch:
+        deaf(paper, patch)
+        with pytest.raises(ConnectionResetError):
+            await paper.provider.market.book(paper.matches)
+
+    paper.tick("80", "81")
+    fill, liquidation = await paper.commit()
+
+    assert (fill.client_id, liquidation.is_liquidation) == (params.client_id, True)
+
+
+async def test_a_late_match_waits_for_its_first_listener(paper: PaperVenue) -> None:
+    ref = await paper.new_account()
+    elsewhere = paper.restarted()
+    fill = await opened(elsewhere, ref)
+    heard: list[int] = []
+    market = PaperMarket(paper.uow, paper.board, paper.directory.by_id, nobody)
+    await market.load([paper.pair.id])
+    late = await opened(elsewhere, ref)
+    fatal = paper.tick("91", "92")
+    assert [match.row_id for match in market.on_tick(fatal)] == [int(fill.venue_trade_index)]
+    market.watch(await position_of(paper, late))
+
+    market.on_late_match(lambda matches: heard.extend(match.row_id for match in matches))
+
+    assert heard == [int(late.venue_trade_index)]
