@@ -11,9 +11,9 @@ from starlette.middleware import Middleware
 
 from app.api import errors
 from app.api.health import health
-from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, RequestContext
+from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, HostNames, RequestContext
 from app.api.routing import MarqetRoute, operation_id
-from app.api.v1.prices import prices
+from app.api.v1.prices.price_shortcut import PriceShortcut
 from app.api.v1.router import api
 from app.api.websocket.connection import websocket_routes
 from app.bootstrap import Bootstrap, bootstrap
@@ -73,7 +73,6 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = bootstrap
     )
     app.router.route_class = MarqetRoute
     errors.install(app, clock)
-    prices.add_price_route(app, api.prefix)
     app.include_router(health)
     app.include_router(api)
     app.include_router(websocket_routes)
@@ -82,8 +81,9 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = bootstrap
 
 def _middleware(settings: Settings, clock: SystemClock) -> list[Middleware]:
     """From the outside in; the catch-all stands inside CORS so that browsers may read errors too."""
+    hosts = HostNames(settings.trusted_hosts)
     return [
-        Middleware(RequestContext),
+        Middleware(RequestContext, shortcut=PriceShortcut(hosts)),
         Middleware(
             Cors,
             allow_origins=settings.cors_origins,
@@ -92,7 +92,7 @@ def _middleware(settings: Settings, clock: SystemClock) -> list[Middleware]:
             expose_headers=EXPOSED_HEADERS,
         ),
         Middleware(CatchAll, clock=clock),
-        Middleware(AllowedHosts, hosts=settings.trusted_hosts),
+        Middleware(AllowedHosts, hosts=hosts),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
     ]
 

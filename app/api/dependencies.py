@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import Depends, params
@@ -10,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from app.bootstrap import Container
 from app.core.metrics import RATE_LIMITED
-from app.core.rate_limit import Policy
+from app.core.rate_limit import Policy, Verdict
 from app.domain.errors import Forbidden, RateLimited, Unauthorized
 from app.services.auth_service import AuthenticatedUser, ClientInfo
 
@@ -100,14 +101,25 @@ def address_rate_limit(name: str) -> params.Depends:
 
 
 async def _take(connection: HTTPConnection, container: Container, name: str, caller: str) -> None:
-    per_minute = container.settings.rate_limits[name]
-    if not per_minute:
+    verdict = await verdict_on(container, name, caller)
+    if verdict is None:
         return
-    verdict = await container.limiter.take(Policy(name, per_minute), caller)
     connection.state.headers.update(verdict.headers())
     if not verdict.is_allowed:
         RATE_LIMITED.labels(name).inc()
+        per_minute = verdict.policy.per_minute
         raise RateLimited(retry_after=max(1, math.ceil(verdict.retry_seconds)), limit=name, per_minute=per_minute)
+
+
+async def verdict_on(container: Container, name: str, caller: str) -> Verdict | None:
+    """Count a request of a caller against a class of limits; None where that class has no limit."""
+    per_minute = container.settings.rate_limits[name]
+    return await container.limiter.take(_policy(name, per_minute), caller) if per_minute else None
+
+
+@lru_cache
+def _policy(name: str, per_minute: int) -> Policy:
+    return Policy(name, per_minute)
 
 
 def _ip(connection: HTTPConnection) -> str | None:
@@ -115,4 +127,10 @@ def _ip(connection: HTTPConnection) -> str | None:
 
 
 def _address_key(connection: HTTPConnection) -> str:
-    return "ip:" + hashlib.sha256((_ip(connection) or "").encode()).hexdigest()[:32]
+    return address_key(_ip(connection) or "")
+
+
+@lru_cache(maxsize=4096)
+def address_key(address: str) -> str:
+    """What limits know an address by."""
+    return "ip:" + hashlib.sha256(address.encode()).hexdigest()[:32]

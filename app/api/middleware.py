@@ -1,14 +1,15 @@
 """Pure ASGI middleware: request context, CORS, the last catch, allowed hosts, body size."""
 
-import base64
 import re
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from loguru import logger
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -19,7 +20,9 @@ from app.core.clock import Clock
 from app.core.metrics import HTTP_DURATION, HTTP_REQUESTS
 from app.domain.errors import InvalidRequest
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+type RawHeader = tuple[bytes, bytes]
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -35,26 +38,49 @@ DOCS_POLICY = (
 )
 DOCS_PATH = "/docs"
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+ID_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
 QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+
+
+class Ready(NamedTuple):
+    """An answer that is known at once: the template of its route, its headers, its body."""
+
+    route: str
+    headers: list[RawHeader]
+    body: bytes
+
+
+# Answers a request that is so plain that nothing else needs to look at it, or leaves it alone (None). Never raises.
+type Shortcut = Callable[[Scope], Awaitable[Ready | None]]
 
 
 class RequestContext:
     """Gives each request an id, logs and counts its end, and puts the headers on that every answer has.
 
-    Routes add headers of their own, for whatever answer comes, by `request.state.headers`.
+    Routes add headers of their own, for whatever answer comes, by `request.state.headers`. What a shortcut answers
+    is counted like all else, and logged as a detail: it is asked so often that its lines would drown all others.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shortcut: Shortcut | None = None) -> None:
         self._app = app
+        self._shortcut = shortcut
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrap one request or WebSocket."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope).get("x-request-id", ""))
+        request_id = _request_id(scope["headers"])
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"], state["headers"] = request_id, {}
+        if scope["type"] == "http" and self._shortcut is not None:
+            started = time.perf_counter()
+            ready = await self._shortcut(scope)
+            if ready is not None:
+                await send({"type": "http.response.start", "status": 200, "headers": _dressed(ready.headers, scope)})
+                await send({"type": "http.response.body", "body": ready.body})
+                _record(scope, ready.route, 200, time.perf_counter() - started, level="DEBUG")
+                return
         with logger.contextualize(request_id=request_id):
             if scope["type"] == "websocket":
                 await self._app(scope, receive, send)
@@ -69,47 +95,63 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _dress(MutableHeaders(scope=message), scope)
+                message["headers"] = _dressed(message["headers"], scope)
             await send(message)
 
         try:
             await self._app(scope, receive, dressed)
         finally:
-            _record(scope, status, time.perf_counter() - started)
+            level = "DEBUG" if scope["path"] in QUIET_PATHS else "INFO"
+            _record(scope, route_template(scope), status, time.perf_counter() - started, level=level)
 
 
-def _request_id(given: str) -> str:
-    if REQUEST_ID.fullmatch(given):
-        return given
-    return "req_" + base64.b32encode(secrets.token_bytes(17))[:26].decode().lower()
+def _request_id(headers: Iterable[RawHeader]) -> str:
+    """The caller's own id where it is one, else a new one."""
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return "req_" + secrets.token_bytes(26).translate(ID_LETTERS).decode()
 
 
-def _dress(headers: MutableHeaders, scope: Scope) -> None:
-    headers["X-Request-ID"] = request_id_of(scope)
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
-    for name, value in scope["state"]["headers"].items():
-        headers[name] = value
+def _dressed(headers: Iterable[RawHeader], scope: Scope) -> list[RawHeader]:
+    """An answer's headers with those that every answer has, where it has them not itself."""
+    own = [*headers, *_raw(scope["state"]["headers"])]
+    own.append((b"x-request-id", request_id_of(scope).encode()))
     if scope["path"] == DOCS_PATH:
-        headers["Content-Security-Policy"] = DOCS_POLICY
+        own += _raw({"Content-Security-Policy": DOCS_POLICY})
     if scope["scheme"] == "https":
-        headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+        own += _raw({"Strict-Transport-Security": TRANSPORT_SECURITY})
+    names = {name for name, _ in own}
+    return own + [header for header in EVERYWHERE if header[0] not in names]
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    route = route_template(scope)
-    HTTP_REQUESTS.labels(route, scope["method"] if route and scope["method"] in METHODS else "", str(status)).inc()
-    HTTP_DURATION.labels(route).observe(seconds)
+def _raw(headers: Mapping[str, str]) -> list[RawHeader]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+EVERYWHERE = tuple(_raw(SECURITY_HEADERS))
+
+
+def _record(scope: Scope, route: str, status: int, seconds: float, *, level: str) -> None:
+    count, duration = _figures(route, scope["method"] if route and scope["method"] in METHODS else "", status)
+    count.inc()
+    duration.observe(seconds)
     client = scope.get("client") or ("", 0)
     logger.log(
-        "DEBUG" if scope["path"] in QUIET_PATHS else "INFO",
+        level,
         "{method} {path} {status}",
         method=scope["method"],
         path=scope["path"],
         status=status,
         milliseconds=round(seconds * 1000, 2),
         client=client[0],
+        request_id=request_id_of(scope),
     )
+
+
+@lru_cache(maxsize=4096)
+def _figures(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(route, method, str(status)), HTTP_DURATION.labels(route)
 
 
 def route_template(scope: Scope) -> str:
@@ -171,27 +213,35 @@ class CatchAll:
             await answer(scope, receive, send)
 
 
-class AllowedHosts:
-    """Refuses a Host header that is not ours; "*" allows all, "*.example.com" a domain's hosts."""
+class HostNames:
+    """The names of this server: "*" is every name, "*.example.com" a domain's."""
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        self._app = app
+    def __init__(self, hosts: Sequence[str]) -> None:
         self._exact = frozenset(host.lower() for host in hosts if not host.startswith("*"))
         self._suffixes = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
+    def include(self, host: str) -> bool:
+        """Whether a Host header, port and all, names this server."""
+        name = re.sub(r":[0-9]*$", "", host).lower()
+        return name in self._exact or name.endswith(self._suffixes)
+
+
+class AllowedHosts:
+    """Refuses a Host header that is not ours."""
+
+    def __init__(self, app: ASGIApp, hosts: HostNames) -> None:
+        self._app = app
+        self._hosts = hosts
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let pass what came to a name of ours."""
-        if scope["type"] in {"http", "websocket"} and not self._allows(Headers(scope=scope).get("host", "")):
+        if scope["type"] in {"http", "websocket"} and not self._hosts.include(Headers(scope=scope).get("host", "")):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
                 return
             wrong = {"field": "header.host", "code": "host_unknown", "message": "This server has another name"}
             raise InvalidRequest(errors=[wrong])
         await self._app(scope, receive, send)
-
-    def _allows(self, host: str) -> bool:
-        name = re.sub(r":[0-9]*$", "", host).lower()
-        return name in self._exact or name.endswith(self._suffixes)
 
 
 class BodyLimit:

@@ -1,15 +1,14 @@
 """Prices: one, many, and candles."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime
 
-from app.api.dependencies import ContainerDep, OptionalUser
+from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
 from app.api.errors import responses
 from app.api.routing import router, wants_strings
-from app.api.v1.prices.price_route import PriceRoute, price_limit
 from app.bootstrap import Container
 from app.domain.candles import CandleInterval, window
 from app.domain.errors import InvalidRequest, NotFound, Unavailable
@@ -23,8 +22,8 @@ MOST_CANDLES = 1000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
-# A path parameter may hold a slash, since BTC/USD is a pair too.
 routes = router(prefix="/prices", tag="prices")
+price_limit = rate_limit("price")
 
 UseCache = Annotated[
     bool, Query(description="Whether a price that was kept for up to 30 s will do; this server has the newest itself")
@@ -61,7 +60,7 @@ async def list_prices(
 
 
 @routes.get(
-    "/{pair:path}/candles",
+    "/{pair}/candles",
     responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "UNAUTHORIZED", "RATE_LIMITED"),
     dependencies=[price_limit],
 )
@@ -83,6 +82,12 @@ async def list_candles(
     return CandleList(pair=found.symbol, interval=interval, candles=candles)
 
 
+@routes.get(
+    "/{pair}",
+    response_model=PriceResponse,
+    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
+    dependencies=[price_limit],
+)
 async def get_price(
     request: Request,
     container: ContainerDep,
@@ -98,18 +103,16 @@ async def get_price(
     return Response(body, media_type="application/json")
 
 
-GET_PRICE: dict[str, Any] = {
-    "response_model": PriceResponse,
-    "responses": responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
-    "dependencies": [price_limit],
-}
-routes.add_api_route("/{pair:path}", get_price, include_in_schema=False, **GET_PRICE)
-
-
-def add_price_route(app: FastAPI, prefix: str) -> None:
-    """Serve GET {prefix}/prices/{pair} from the app itself: routers within routers take longer than the answer."""
-    path = f"{prefix}{routes.prefix}/{{pair}}"
-    app.router.add_api_route(path, get_price, route_class_override=PriceRoute, tags=[*routes.tags], **GET_PRICE)
+@routes.get("/{base}/{quote}", include_in_schema=False, response_model=PriceResponse, dependencies=[price_limit])
+async def get_price_of_base_and_quote(
+    request: Request,
+    container: ContainerDep,
+    user: OptionalUser,
+    base: Annotated[PairName, Path()],
+    quote: Annotated[PairName, Path()],
+) -> Response:
+    """Answer the price of BTC/USD, which is how people write a pair, slash and all."""
+    return await get_price(request, container, user, f"{base}/{quote}")
 
 
 def _bounded(instant: datetime | None) -> datetime | None:
