@@ -1,5 +1,6 @@
 """Every setting: from the environment or `.env`, typed, with its default."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,6 +64,10 @@ class Settings(BaseSettings):
     rate_limit_ticket: PerMinute = 30
     rate_limit_default: PerMinute = 120
 
+    websocket_connections_per_user: int = Field(default=10, ge=1)
+    websocket_pairs: int = Field(default=200, ge=1)
+    websocket_messages_per_second: float = Field(default=10.0, gt=0)
+
     default_venue: str = "paper"
     asset_venues: Names = []
     category_venues: Names = []
@@ -81,7 +86,7 @@ class Settings(BaseSettings):
         """Whether this process serves real users."""
         return self.environment == "production"
 
-    @property
+    @cached_property
     def rate_limits(self) -> dict[str, int]:
         """Requests per minute of each class; 0 is unlimited."""
         prefix = "rate_limit_"
