@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from loguru import logger
 
@@ -61,4 +62,5 @@ class Supervisor:
 
 
 def _name(loop: Loop) -> str:
-    return getattr(loop, "__qualname__", type(loop).__name__)
+    function = loop.func if isinstance(loop, partial) else loop
+    return getattr(function, "__qualname__", type(function).__name__)

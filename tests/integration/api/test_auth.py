@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from app.bootstrap import Container
 from app.core.clock import Clock
-from app.core.security import fingerprint
+from app.core.security import PasswordHasher, fingerprint
 from app.domain.enums import FeatureAccessLevel
 from tests.factories import PASSWORD, Person
 from tests.fakes import ManualClock
@@ -184,6 +184,24 @@ class TestLogin:
         assert code(refused) == (429, "RATE_LIMITED")
         clock.advance(int(refused.headers["retry-after"]))
         assert (await client.post(f"{AUTH}/login", json=right)).status_code == 200
+
+    async def test_a_hash_by_older_parameters_is_renewed(
+        self, client: httpx2.AsyncClient, container: Container, user: Person
+    ) -> None:
+        older = PasswordHasher(memory_kib=16, time_cost=1)
+        async with container.uow() as work:
+            await work.users.note_login(user.id, container.clock.now(), hashed_password=await older.hash(PASSWORD))
+        older.close()
+        login = {"email": user.email, "password": PASSWORD}
+
+        assert (await client.post(f"{AUTH}/login", json=login)).status_code == 200
+
+        async with container.uow() as work:
+            row = await work.users.get(user.id)
+        assert row is not None
+        assert row.hashed_password is not None
+        assert "m=8,t=1" in row.hashed_password
+        assert (await client.post(f"{AUTH}/login", json=login)).status_code == 200
 
 
 class TestRefresh:

@@ -20,7 +20,11 @@ GENERATED = re.compile(r"req_[a-z2-7]{26}")
 @pytest.fixture(scope="module")
 def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(
-        rate_limit_trade=3, cors_origins="https://app.example", trusted_hosts="127.0.0.1,*.example.com"
+        rate_limit_trade=3,
+        rate_limit_register=2,
+        rate_limit_refresh=2,
+        cors_origins="https://app.example",
+        trusted_hosts="127.0.0.1,*.example.com",
     )
 
 
@@ -186,6 +190,15 @@ class TestRateLimits:
             for number in range(5)
         ]
         assert statuses == [200, 200, 200, 429, 429]
+
+    @pytest.mark.parametrize("path", ["register", "refresh"])
+    async def test_an_address_is_limited_before_its_body_is_judged(
+        self, probe_client: httpx2.AsyncClient, path: str
+    ) -> None:
+        answers = [await probe_client.post(f"/api/v1/auth/{path}", json={}) for _ in range(3)]
+
+        assert [answer.status_code for answer in answers] == [400, 400, 429]
+        assert checked(answers[-1], 429, "RATE_LIMITED")["limit"] == path
 
 
 async def test_a_feature_that_is_not_enabled_is_named(
