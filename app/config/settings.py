@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -22,7 +22,12 @@ class Settings(BaseSettings):
     """Settings of one process; `.env.example` documents each."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", hide_input_in_errors=True, frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        frozen=True,
     )
 
     environment: Literal["development", "test", "production"] = "development"
@@ -95,6 +100,13 @@ class Settings(BaseSettings):
             for name in type(self).model_fields
             if name.startswith(prefix)
         }
+
+    @field_validator("database_url", "database_replica_url")
+    @classmethod
+    def _asyncpg(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith("postgresql+asyncpg://"):
+            raise ValueError("must begin with postgresql+asyncpg://")
+        return url
 
     @model_validator(mode="after")
     def _production_needs(self) -> "Settings":
