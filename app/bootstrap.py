@@ -17,12 +17,16 @@ from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.rate_limit import MemoryRateLimiter, RateLimiter
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.core.supervision import Loop
+from app.domain.channels import Channel
 from app.domain.errors import Unavailable
 from app.domain.trading import VenueBalance
+from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import AuthService, SessionLife
+from app.services.event_relay_service import EventRelayService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
+from app.services.live_position_service import LivePositionService
 from app.services.market_view import MarketView
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
@@ -31,8 +35,9 @@ from app.services.providers.router import ProviderRouter
 from app.services.ready_prices import ReadyPrices
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
-from app.services.websocket_service import WebSocketManager
-from app.wiring import wire_trading
+from app.services.websocket.frames import FrameFactory
+from app.services.websocket_service import WebSocketLimits, WebSocketManager
+from app.wiring import Trading, wire_trading
 
 type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -63,7 +68,7 @@ class Container:
     limiter: RateLimiter
     cipher: Callable[[str], Cipher]
     auth: AuthService
-    websockets: WebSocketManager = field(init=False)
+    websockets: WebSocketManager
     directory: PairDirectory
     board: PriceFeedService
     ready_prices: ReadyPrices
@@ -108,6 +113,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             settings, clock, broadcast, uow, engine_database, predecessor_is_dead=settings.database_url is None
         )
         loops.extend(parts.loops)
+        websockets = _websockets(settings, parts, loops, uow=uow, broadcast=broadcast, clock=clock)
         container = Container(
             settings=settings,
             clock=clock,
@@ -118,6 +124,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             limiter=MemoryRateLimiter(clock),
             cipher=partial(_cipher, settings, secret),
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
+            websockets=websockets,
             directory=parts.directory,
             board=parts.board,
             ready_prices=ReadyPrices(parts.directory, parts.board, parts.router, clock),
@@ -174,6 +181,48 @@ def _auth_service(
         longest=timedelta(days=settings.refresh_token_max_days),
     )
     return AuthService(uow=uow, clock=clock, cache=cache, hasher=hasher, tokens=AccessTokens(secret, clock), life=life)
+
+
+def _websockets(
+    settings: Settings,
+    trading: Trading,
+    loops: list[Loop],
+    *,
+    uow: UnitOfWorkFactory,
+    broadcast: Broadcast,
+    clock: Clock,
+) -> WebSocketManager:
+    """The hub, with what feeds it: the relay of the log and the live values of positions."""
+
+    async def find_pair(text: str, is_sandbox: bool) -> Pair:
+        venue = await trading.router.route_for_asset(text, sandbox=is_sandbox)
+        return trading.directory.resolve_pair(text, venue)
+
+    frames = FrameFactory(trading.board, clock)
+    hub = WebSocketManager(
+        uow=uow,
+        broadcast=broadcast,
+        clock=clock,
+        frames=frames,
+        find_pair=find_pair,
+        price_frames=trading.board.frame,
+        limits=WebSocketLimits(
+            connections_per_user=settings.websocket_connections_per_user,
+            pairs=settings.websocket_pairs,
+            messages_per_second=settings.websocket_messages_per_second,
+        ),
+    )
+    live = LivePositionService(
+        uow,
+        trading.board,
+        frames,
+        clock,
+        watchers=partial(hub.events.users_on, Channel.POSITIONS),
+        send=hub.send_update,
+    )
+    hub.events.on_event(live.on_event)
+    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run])
+    return hub
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:

@@ -66,7 +66,7 @@ async def container(
         )
         hub.events.on_event(live.on_event)
         container.websockets = hub
-        container.loops += [prices.run, hub.run, EventRelayService(uow, broadcast).run, live.run]
+        container.loops[:] = [prices.run, hub.run, EventRelayService(uow, broadcast).run, live.run]
         yield container
 
 
