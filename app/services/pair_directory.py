@@ -55,9 +55,14 @@ class PairDirectory:
             if pair.is_active and venue in {None, pair.venue} and category in {None, pair.category}
         ]
 
+    def find(self, text: str, venue: str) -> list[Pair]:
+        """The pairs that a text may mean at a venue: one, several that share a base, or none."""
+        table = self._tables.get(venue)
+        return [self._by_id[pair_id] for pair_id in table.find(text)] if table else []
+
     def resolve_pair(self, text: str, venue: str) -> Pair:
         """The pair that a path's text means at a venue; PAIR_NOT_FOUND with near matches."""
-        found = self._find(text, venue)
+        found = self.find(text, venue)
         if len(found) != 1:
             near = [pair.symbol for pair in found] or self._near(text, venue)
             raise NotFound(code="PAIR_NOT_FOUND", pair=text, venue=venue, near=near)
@@ -65,7 +70,7 @@ class PairDirectory:
 
     def resolve_asset(self, text: str, venue: str) -> Pair:
         """The pair that a body's `asset` means at a venue; UNSUPPORTED_ASSET with near matches, AMBIGUOUS_ASSET."""
-        found = self._find(text, venue)
+        found = self.find(text, venue)
         if not found:
             raise InvalidRequest(code="UNSUPPORTED_ASSET", asset=text, venue=venue, near=self._near(text, venue))
         if len(found) > 1:
@@ -75,11 +80,7 @@ class PairDirectory:
 
     def known_as(self, text: str) -> Pair | None:
         """Any venue's pair of that name, for what is the same wherever it trades: names, base and category."""
-        return next((pair for venue in self._tables for pair in self._find(text, venue)), None)
-
-    def _find(self, text: str, venue: str) -> list[Pair]:
-        table = self._tables.get(venue)
-        return [self._by_id[pair_id] for pair_id in table.find(text)] if table else []
+        return next((pair for venue in self._tables for pair in self.find(text, venue)), None)
 
     def _near(self, text: str, venue: str) -> list[str]:
         table = self._tables.get(venue)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from loguru import logger
@@ -25,6 +26,8 @@ type TickListener = Callable[[Tick], None]
 type Gate = Callable[[], Awaitable[None]]
 
 KEPT = timedelta(seconds=60)
+# A recording played as fast as it goes would fill the memory: these are still many times what anybody needs.
+MOST_KEPT = 200_000
 PAUSE_SECONDS = 0.005
 UNKNOWN_MARKET = Market(is_open=False)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -60,7 +63,7 @@ class PriceFeedService:
         self._quotes: dict[int, Quote] = {}
         self._markets: dict[int, Market] = {}
         self._taken: dict[int, int] = {}
-        self._kept: dict[int, deque[_Kept]] = defaultdict(deque)
+        self._kept: dict[int, deque[_Kept]] = defaultdict(partial(deque, maxlen=MOST_KEPT))
         self._topics: dict[int, str] = {}
         self._is_running = False
 

@@ -30,7 +30,7 @@ BTC_QUOTES = "btcusdt_spot_2024-08-09_quotes.csv"
 
 
 @pytest.fixture
-def time() -> PassingTime:
+def passing() -> PassingTime:
     return PassingTime()
 
 
@@ -45,10 +45,10 @@ class Bench:
     """A service with a listener that notes what it was shown."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, directory: PairDirectory, time: PassingTime, feeds: Sequence[PriceFeed]
+        self, uow: UnitOfWorkFactory, directory: PairDirectory, passing: PassingTime, feeds: Sequence[PriceFeed]
     ) -> None:
         self.broadcast = MemoryBroadcast()
-        self.service = PriceFeedService(uow, directory, feeds, self.broadcast, time)
+        self.service = PriceFeedService(uow, directory, feeds, self.broadcast, passing)
         self.shown: list[Tick] = []
         self.service.subscribe(self.shown.append)
 
@@ -74,8 +74,8 @@ type MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def bench(uow: UnitOfWorkFactory, directory: PairDirectory, time: PassingTime) -> MakeBench:
-    return lambda *feeds: Bench(uow, directory, time, feeds)
+def bench(uow: UnitOfWorkFactory, directory: PairDirectory, passing: PassingTime) -> MakeBench:
+    return lambda *feeds: Bench(uow, directory, passing, feeds)
 
 
 @pytest.fixture
@@ -83,13 +83,16 @@ def btc(directory: PairDirectory) -> int:
     return directory.resolve_pair("BTC", "paper").id
 
 
-def tick(pair_id: int, sequence: int, time: PassingTime, bid: str = "100", ask: str = "101") -> Tick:
-    return Tick(pair_id, sequence, Decimal(bid), Decimal(ask), time.now(), "paper")
+def tick(pair_id: int, sequence: int, passing: PassingTime, bid: str = "100", ask: str = "101") -> Tick:
+    return Tick(pair_id, sequence, Decimal(bid), Decimal(ask), passing.now(), "paper")
 
 
-async def test_old_repeated_and_crossed_ticks_are_dropped(bench: MakeBench, time: PassingTime, btc: int) -> None:
+async def test_old_repeated_and_crossed_ticks_are_dropped(bench: MakeBench, passing: PassingTime, btc: int) -> None:
     numbers = [5, 5, 4, 7, 6, 8]
-    ticks = [tick(btc, number, time) for number in numbers] + [tick(btc, 9, time, "102"), tick(btc, 10, time, "101")]
+    ticks = [tick(btc, number, passing) for number in numbers] + [
+        tick(btc, 9, passing, "102"),
+        tick(btc, 10, passing, "101"),
+    ]
     made = bench(ScriptedFeed(FeedSlice(ticks)))
     async with made.running(lambda: made.sequences[-1:] == [10]):
         assert made.sequences == [5, 7, 8, 10]
@@ -99,9 +102,9 @@ async def test_old_repeated_and_crossed_ticks_are_dropped(bench: MakeBench, time
 
 
 async def test_listeners_are_called_in_order_and_a_tick_that_one_fails_on_comes_again(
-    bench: MakeBench, time: PassingTime, btc: int
+    bench: MakeBench, passing: PassingTime, btc: int
 ) -> None:
-    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time), tick(btc, 2, time), tick(btc, 3, time)])))
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, passing), tick(btc, 2, passing), tick(btc, 3, passing)])))
     order: list[str] = []
     faults = [RuntimeError("a fault of a listener")]
 
@@ -119,8 +122,8 @@ async def test_listeners_are_called_in_order_and_a_tick_that_one_fails_on_comes_
         assert order[3:] == ["first 2", "second 2", "first 3", "second 3"]
 
 
-async def test_a_gate_holds_the_feed_back(bench: MakeBench, time: PassingTime, btc: int) -> None:
-    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, time)]) for n in range(1, 4)]))
+async def test_a_gate_holds_the_feed_back(bench: MakeBench, passing: PassingTime, btc: int) -> None:
+    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, passing)]) for n in range(1, 4)]))
     is_open, waiting = asyncio.Event(), asyncio.Event()
 
     async def gate() -> None:
@@ -134,11 +137,11 @@ async def test_a_gate_holds_the_feed_back(bench: MakeBench, time: PassingTime, b
         await until(lambda: made.sequences == [1, 2, 3])
 
 
-async def test_a_minute_of_ticks_is_kept(bench: MakeBench, time: PassingTime, btc: int) -> None:
-    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, time)]) for n in range(1, 10)]))
+async def test_a_minute_of_ticks_is_kept(bench: MakeBench, passing: PassingTime, btc: int) -> None:
+    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, passing)]) for n in range(1, 10)]))
 
     async def ten_seconds() -> None:
-        time.advance(10)
+        passing.advance(10)
 
     made.service.add_gate(ten_seconds)
     async with made.running(lambda: made.sequences[-1:] == [9]):
@@ -149,20 +152,20 @@ async def test_a_minute_of_ticks_is_kept(bench: MakeBench, time: PassingTime, bt
 
 
 async def test_a_price_tells_its_age_its_market_and_whether_it_is_stale(
-    bench: MakeBench, directory: PairDirectory, time: PassingTime, btc: int
+    bench: MakeBench, directory: PairDirectory, passing: PassingTime, btc: int
 ) -> None:
-    opens = time.now() + timedelta(hours=1)
+    opens = passing.now() + timedelta(hours=1)
     pair = directory.by_id(btc)
-    feed = ScriptedFeed(FeedSlice(markets={btc: OPEN}), FeedSlice([tick(btc, 1, time, "100.01", "100.04")]))
+    feed = ScriptedFeed(FeedSlice(markets={btc: OPEN}), FeedSlice([tick(btc, 1, passing, "100.01", "100.04")]))
     made = bench(feed)
     with pytest.raises(Unavailable) as caught:
         made.service.price(pair)
     assert (caught.value.code, made.service.frame(btc)) == ("PRICE_STALE", None)
     async with made.running(lambda: bool(made.shown)):
-        time.advance(10)
+        passing.advance(10)
         fresh = made.service.price(pair)
         assert (fresh.price, fresh.age_ms, fresh.stale, fresh.market_open) == (Decimal("100.025"), 10_000, False, True)
-        time.advance(0.001)
+        passing.advance(0.001)
         assert made.service.price(pair).stale
         feed.slices = [FeedSlice(markets={btc: Market(is_open=False, next_open=opens)})]
     async with made.running(lambda: not made.service.price(pair).market_open):
@@ -171,25 +174,25 @@ async def test_a_price_tells_its_age_its_market_and_whether_it_is_stale(
 
 
 async def test_a_feed_vouches_for_its_silence_only_while_it_is_read(
-    bench: MakeBench, directory: PairDirectory, time: PassingTime, btc: int
+    bench: MakeBench, directory: PairDirectory, passing: PassingTime, btc: int
 ) -> None:
     vouched = Market(is_open=True, silence_is_stale=False)
-    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time)], {btc: vouched})))
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, passing)], {btc: vouched})))
     pair = directory.by_id(btc)
     with pytest.raises(Unavailable):
         await made.service.ping()
     async with made.running(lambda: bool(made.shown)):
-        time.advance(3600)
+        passing.advance(3600)
         assert not made.service.price(pair).stale
         await made.service.ping()
     assert made.service.price(pair).stale
 
 
 async def test_a_frame_is_made_once_a_tick_and_only_for_listeners(
-    bench: MakeBench, time: PassingTime, btc: int, directory: PairDirectory
+    bench: MakeBench, passing: PassingTime, btc: int, directory: PairDirectory
 ) -> None:
     other = directory.resolve_pair("ETH", "paper").id
-    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, time), tick(other, 1, time), tick(btc, 2, time)])))
+    made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, passing), tick(other, 1, passing), tick(btc, 2, passing)])))
     frames: list[bytes] = []
     made.broadcast.subscribe(price_topic(btc), frames.append)
     made.broadcast.subscribe(price_topic(btc), frames.append)
@@ -212,13 +215,13 @@ def has_started(feed: ScriptedFeed) -> Callable[[], bool]:
 
 
 async def test_a_feed_of_the_same_identity_keeps_its_base_and_another_starts_above_everything_known(
-    bench: MakeBench, uow: UnitOfWorkFactory, time: PassingTime, btc: int
+    bench: MakeBench, uow: UnitOfWorkFactory, passing: PassingTime, btc: int
 ) -> None:
     feeds = [ScriptedFeed(identity=name) for name in ("one", "one", "two", "one")]
     for number, feed in enumerate(feeds, 1):
         made = bench(feed)
         async with made.running(has_started(feed)):
-            await checkpoint(uow, tick(btc, 1_000_000 * number, time))
+            await checkpoint(uow, tick(btc, 1_000_000 * number, passing))
     first, same, other, again = [feed.starts[0] for feed in feeds]
     assert same.base == first.base
     assert other.base == 2_000_000
@@ -226,7 +229,7 @@ async def test_a_feed_of_the_same_identity_keeps_its_base_and_another_starts_abo
     assert again.judged[btc].sequence == 3_000_000
     assert again.number_of("BTCUSDT") == 0
     writer = CandleWriter(uow)
-    writer.on_tick(tick(btc, 9_000_000, time))
+    writer.on_tick(tick(btc, 9_000_000, passing))
     await writer.flush()
     last = ScriptedFeed(identity="three")
     async with bench(last).running(has_started(last)):
@@ -234,17 +237,17 @@ async def test_a_feed_of_the_same_identity_keeps_its_base_and_another_starts_abo
     async with uow() as work:
         state = await work.checkpoints.feed_state("paper")
         assert state is not None
-        assert (state.identity, state.base, state.started_at) == ("three", 9_000_000, time.now())
+        assert (state.identity, state.base, state.started_at) == ("three", 9_000_000, passing.now())
 
 
 @pytest.mark.recorded
 async def test_stopped_and_started_anywhere_no_tick_is_missed_doubled_or_renumbered(
-    bench: MakeBench, uow: UnitOfWorkFactory, time: PassingTime, btc: int, recorded_data: Path
+    bench: MakeBench, uow: UnitOfWorkFactory, passing: PassingTime, btc: int, recorded_data: Path
 ) -> None:
     recording = read_recording([f"BTCUSDT={recorded_data / BTC_QUOTES}"])
 
     def feed(recorded: Recording = recording) -> ReplayFeed:
-        return ReplayFeed(recorded, speed=20, starts_over=False, clock=time, sleep=time.sleep)
+        return ReplayFeed(recorded, speed=20, starts_over=False, clock=passing, sleep=passing.sleep)
 
     judged: list[Tick] = []
 

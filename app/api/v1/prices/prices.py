@@ -11,7 +11,7 @@ from app.api.errors import responses
 from app.api.routing import router, wants_strings
 from app.bootstrap import Container
 from app.domain.candles import CandleInterval, window
-from app.domain.errors import InvalidRequest, NotFound, Unavailable
+from app.domain.errors import InvalidRequest
 from app.models.market import Pair
 from app.schemas.price import CandleList, CandleResponse, PairName, PriceError, PriceList, PriceResponse
 from app.services.auth_service import AuthenticatedUser
@@ -48,14 +48,18 @@ async def list_prices(
     if not 0 < len(names) <= MOST_PAIRS:
         wrong = {"field": "query.pairs", "code": "pairs_count", "message": f"Name 1 to {MOST_PAIRS} pairs"}
         raise InvalidRequest(errors=[wrong])
+    is_sandbox = user is not None and user.is_sandbox
     answer = PriceList(prices=[], errors=[])
     for name in names:
-        try:
-            price = container.board.price(await _routed(container, user, name))
-        except (NotFound, Unavailable) as error:
-            answer.errors.append(PriceError(pair=name, code=error.code))
+        venue = await container.router.route_for_asset(name, sandbox=is_sandbox)
+        # Looking for names like it, as a single request does, would take long for a hundred.
+        found = container.directory.find(name, venue)
+        if len(found) != 1:
+            answer.errors.append(PriceError(pair=name, code="PAIR_NOT_FOUND"))
+        elif container.board.latest(found[0].id) is None:
+            answer.errors.append(PriceError(pair=name, code="PRICE_STALE"))
         else:
-            answer.prices.append(PriceResponse.model_validate(price))
+            answer.prices.append(PriceResponse.model_validate(container.board.price(found[0])))
     return answer
 
 
