@@ -126,7 +126,12 @@ def _dressed(headers: Iterable[RawHeader], scope: Scope) -> list[RawHeader]:
 
 
 def _raw(headers: Mapping[str, str]) -> list[RawHeader]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return [(_raw_name(name), value.encode("latin-1")) for name, value in headers.items()]
+
+
+@lru_cache(maxsize=256)
+def _raw_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 EVERYWHERE = tuple(_raw(SECURITY_HEADERS))

@@ -43,19 +43,35 @@ def minute_of(at: datetime) -> datetime:
     return at.replace(second=0, microsecond=0)
 
 
+@dataclass(slots=True)
+class _Growing:
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    ticks: int
+    last_sequence: int
+
+
 def fold(ticks: Iterable[Tick]) -> list[Bar]:
     """One bar for each pair and minute of `Tick.at`; each pair's ticks ascend by sequence."""
-    bars: dict[tuple[int, datetime], Bar] = {}
+    growing: dict[tuple[int, datetime], _Growing] = {}
     for tick in ticks:
-        key = (tick.pair_id, minute_of(tick.at))
-        bar = bars.get(key)
-        mark = tick.mark
+        key, mark = (tick.pair_id, minute_of(tick.at)), tick.mark
+        bar = growing.get(key)
         if bar is None:
-            bars[key] = Bar(*key, mark, mark, mark, mark, 1, tick.sequence)
-        else:
-            high, low = max(bar.high, mark), min(bar.low, mark)
-            bars[key] = Bar(*key, bar.open, high, low, mark, bar.ticks + 1, tick.sequence)
-    return list(bars.values())
+            growing[key] = _Growing(mark, mark, mark, mark, 1, tick.sequence)
+            continue
+        if mark > bar.high:
+            bar.high = mark
+        elif mark < bar.low:
+            bar.low = mark
+        bar.close, bar.last_sequence = mark, tick.sequence
+        bar.ticks += 1
+    return [
+        Bar(pair_id, opened_at, bar.open, bar.high, bar.low, bar.close, bar.ticks, bar.last_sequence)
+        for (pair_id, opened_at), bar in growing.items()
+    ]
 
 
 def window(
