@@ -108,7 +108,8 @@ class VenueOutcome(StrEnum):
 class VenueFill:
     """One execution. `pnl` and `fee` in USDC; `sequence`, `mark_price` name the tick it happened at.
 
-    `margin_left`, `size_left`, `liquidation_price` describe the position after this fill.
+    `margin_left`, `size_left`, `liquidation_price` describe the position after this fill; `is_last` says whether its
+    order can fill no more.
     """
 
     fill_id: str
@@ -128,6 +129,7 @@ class VenueFill:
     margin_left: Decimal
     liquidation_price: Decimal
     is_liquidation: bool = False
+    is_last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
