@@ -1,0 +1,24 @@
+"""A desk on a scripted venue; after each test its books must agree with what the venue executed."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from app.bootstrap import Container
+from app.services.pair_directory import PairDirectory
+from tests.desks import Desk, make_desk, make_directory
+
+
+@pytest_asyncio.fixture(scope="module")
+async def scripted_directory(container: Container) -> PairDirectory:
+    """Pairs of scripted venues too."""
+    return await make_directory(container)
+
+
+@pytest_asyncio.fixture
+async def desk(container: Container, scripted_directory: PairDirectory) -> AsyncIterator[Desk]:
+    """A new user on a new venue."""
+    desk = await make_desk(container, scripted_directory)
+    yield desk
+    await desk.park()
+    await desk.check()
