@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +30,17 @@ class PlayedRow(NamedTuple):
         return (self.bid + self.ask) / 2
 
 
-def replay_setting(folder: Path) -> list[str]:
-    """The entries of PAPER_REPLAY for the recorded files."""
-    return [f"{symbol}={folder / name}" for symbol, name in FILES.items()]
+def replay_setting(folder: Path, symbols: Sequence[str] = tuple(FILES)) -> list[str]:
+    """The entries of PAPER_REPLAY for the symbols' recorded files."""
+    return [f"{symbol}={folder / FILES[symbol]}" for symbol in symbols]
 
 
-def played_rows(folder: Path) -> list[PlayedRow]:
-    """The rows of all files in the order they are due, ties by the order of the files."""
+@cache
+def played_rows(folder: Path, symbols: Sequence[str] = tuple(FILES)) -> list[PlayedRow]:
+    """The rows of the symbols' files in the order they are due, ties by the order of the files."""
     due: list[tuple[int, int, int, str, Decimal, Decimal]] = []
-    for place, (symbol, name) in enumerate(FILES.items()):
-        with (folder / name).open(newline="") as file:
+    for place, symbol in enumerate(symbols):
+        with (folder / FILES[symbol]).open(newline="") as file:
             rows = list(csv.DictReader(file))
         first = int(rows[0]["ts_ms"])
         due += [
