@@ -53,6 +53,20 @@ class ExecutionService:
         self._booking = booking
         self._clock = clock
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was started is still being sent."""
+        return not self._sending
+
+    def start(self, intent_ids: Sequence[int]) -> asyncio.Task[None]:
+        """Send in a task of its own, which goes on when its caller no longer waits; settlement is behind it."""
+        task = asyncio.create_task(self.send(intent_ids))
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+        return task
 
     async def send(self, intent_ids: Sequence[int]) -> None:
         """Send those of the intents that nobody has taken yet, and book what their venues say.
@@ -65,6 +79,23 @@ class ExecutionService:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+
+    def start_sending(self, intent_ids: Sequence[int]) -> None:
+        """Send intents without waiting for it; what fails is told here and taken up by settlement."""
+        if intent_ids:
+            task = asyncio.create_task(self.send(intent_ids))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether any send that was started is still under way."""
+        return bool(self._sending)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.opt(exception=task.exception()).error("Sending failed; settlement takes the intents up")
 
     async def ask(self, intent: Intent) -> TradeResult | None:
         """What the venue knows of an intent; for a cancel, of the order it is about."""
@@ -121,6 +152,11 @@ class ExecutionService:
             params = close_params(intent.payload, intent.id, ref, not_after)
             return await provider.close_trade(ref.pair_id, params.venue_trade_index, params)
         return await provider.cancel_order(ref, _subject(intent))
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.opt(exception=task.exception()).error("Sending failed; settlement takes the intents up")
 
     async def _mark_unknown(self, intent: Intent) -> None:
         async with self._uow() as work:

@@ -1,10 +1,8 @@
 """The order engine: judges every tick, claims what it fires, sends the closes, keeps the checkpoint."""
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import groupby
 
 from loguru import logger
 
@@ -17,19 +15,17 @@ from app.domain.prices import Tick
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import EXITS_TOPIC, BookingService
-from app.services.claim_service import Claim, ClaimOutcome, ClaimService, Crossed, latched_crossing
+from app.services.claim_service import ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
 from app.services.lease_keeper import LeaseKeeper
-from app.services.pair_watch import PairWatch, Unsettled
+from app.services.pair_watch import PairWatch
 from app.services.providers.base import Match, MatchingVenue, QuoteBoard
+from app.services.trigger_queue import TriggerQueue
 
 CHECKPOINT_SECONDS = 0.1
 RETRY_SECONDS = 0.2
 SWEEP_SECONDS = 5.0
 SWEEP_WITHIN = timedelta(seconds=30)
-BATCH = 100
-# So much may wait for the database before the feed is held back.
-BACKLOG = 2000
 
 
 class OrderMonitoringService:
@@ -54,14 +50,11 @@ class OrderMonitoringService:
         self._booking = booking
         self._lease = lease
         self._watches: dict[int, PairWatch] = {}
-        self._queue: deque[Unsettled] = deque()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
+        self._queue = TriggerQueue()
         self._changed: set[int] = set()
         self._reload = asyncio.Event()
         self._in_flight: dict[int, int] = {}
         self._has_latched = True
-        self._sends: set[asyncio.Task[None]] = set()
         self.is_watching = False
         matching.on_late_match(self._queue_matches)
         broadcast.subscribe(EXITS_TOPIC, self._on_exits_changed)
@@ -82,11 +75,11 @@ class OrderMonitoringService:
     @property
     def is_idle(self) -> bool:
         """Whether nothing that ticks or users did waits here for the database or a venue."""
-        return not (self._queue or self._sends or self._changed)
+        return not (len(self._queue) or self._execution.is_sending or self._changed)
 
     async def keep_up(self) -> None:
         """Return once the engine watches and its backlog is short: the feed waits here between ticks."""
-        await self._room.wait()
+        await self._queue.has_room.wait()
 
     async def run(self, pair_ids: Sequence[int]) -> None:
         """Watch the pairs while the lease is held; from the checkpoint on after every loss."""
@@ -102,12 +95,12 @@ class OrderMonitoringService:
                 group.create_task(self._keep_checkpoints(token))
         finally:
             self.is_watching = False
-            self._room.clear()
+            self._queue.close()
             self._watches.clear()
 
     async def _load(self, pair_ids: Sequence[int]) -> None:
         """Start every pair at its checkpoint with its orders, and judge the ticks that came since."""
-        self._queue.clear()
+        self._queue.close()
         self._in_flight.clear()
         async with self._uow() as work:
             checkpoints = await work.engine_state.checkpoints(pair_ids)
@@ -125,7 +118,7 @@ class OrderMonitoringService:
                 self.on_tick(tick)
         self._has_latched = True
         self.is_watching = True
-        self._room.set()
+        self._queue.open()
         logger.info("Order engine watches {pairs} pairs, {orders} exits", pairs=len(pair_ids), orders=len(orders))
 
     def _queue_matches(self, matches: Sequence[Match]) -> None:
@@ -133,67 +126,40 @@ class OrderMonitoringService:
             watch = self._watches.get(match.pair_id)
             # Where nothing is watched yet, the venue tells of it again when the engine loads.
             if watch is not None:
-                self._push(watch, match.sequence, match)
+                self._queue.push(watch, match.sequence, match)
 
     def _queue_crossed(self, watch: PairWatch, crossed: Sequence[Crossed]) -> None:
         for item in crossed:
             self._in_flight[item.crossing.order_id] = item.crossing.version
-            self._push(watch, item.crossing.sequence, item)
-
-    def _push(self, watch: PairWatch, sequence: int, subject: Crossed | Match) -> None:
-        unsettled = Unsettled(watch, sequence, subject)
-        watch.unsettled.add(unsettled)
-        self._queue.append(unsettled)
-        self._wake.set()
-        if len(self._queue) > BACKLOG:
-            self._room.clear()
+            self._queue.push(watch, item.crossing.sequence, item)
 
     async def _drain(self) -> None:
         """Commit what ticks did, in the order they did it; nothing leaves the queue before it is committed."""
         while True:
-            while not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
-            batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
-            kind, run = next((kind, list(run)) for kind, run in groupby(batch, key=_is_crossed))
+            run = await self._queue.next_run()
+            crossed = [item.subject for item in run if isinstance(item.subject, Crossed)]
+            matches = [item.subject for item in run if not isinstance(item.subject, Crossed)]
             try:
-                await (self._claim(run) if kind else self._commit(run))
+                await (self._claim(crossed) if crossed else self._book(matches))
             except Exception as error:
                 if not is_unavailable(error):
                     raise
                 logger.warning("{n} trigger(s) wait for the database", n=len(self._queue))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for item in run:
-                self._queue.popleft()
-                item.watch.unsettled.discard(item)
-            if len(self._queue) <= BACKLOG:
-                self._room.set()
+            self._queue.settled(run)
 
-    async def _commit(self, run: Sequence[Unsettled]) -> None:
-        for fill in await self._matching.book([item.subject for item in run if not isinstance(item.subject, Crossed)]):
+    async def _book(self, matches: Sequence[Match]) -> None:
+        for fill in await self._matching.book(matches):
             await self._booking.book_fill(fill)
 
-    async def _claim(self, run: Sequence[Unsettled]) -> None:
-        claims = await self._claims.claim([item.subject for item in run if isinstance(item.subject, Crossed)])
+    async def _claim(self, crossed: Sequence[Crossed]) -> None:
+        claims = await self._claims.claim(crossed)
         for claim in claims:
             self._in_flight.pop(claim.order_id, None)
         self._has_latched = self._has_latched or any(claim.outcome is ClaimOutcome.LATCHED for claim in claims)
-        self._send(claims)
-
-    def _send(self, claims: Sequence[Claim]) -> None:
-        """Send the closes of won claims beside the queue, so that a slow venue holds up no further claim."""
-        intent_ids = [claim.intent_id for claim in claims if claim.intent_id is not None]
-        if intent_ids:
-            task = asyncio.create_task(self._execution.send(intent_ids))
-            self._sends.add(task)
-            task.add_done_callback(self._sent)
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sends.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            # The intents stand in the database; settlement takes them up.
-            logger.opt(exception=task.exception()).error("Sending triggered closes failed")
+        # Sent beside the queue, so that a slow venue holds up no further claim.
+        self._execution.start_sending([claim.intent_id for claim in claims if claim.intent_id is not None])
 
     def _on_exits_changed(self, message: bytes) -> None:
         self._changed.update(decode(message))
@@ -262,7 +228,3 @@ class OrderMonitoringService:
                 await work.engine_state.save([state for _, state in states], token)
             for watch, state in states:
                 watch.saved(state)
-
-
-def _is_crossed(item: Unsettled) -> bool:
-    return isinstance(item.subject, Crossed)

@@ -23,10 +23,12 @@ DOORS = (
     Door("sqlalchemy", ("app.models", "app.repositories", "app.core.database")),
     Door("fastapi", ("app.main", "app.api")),
     Door("starlette", ("app.main", "app.api")),
-    Door("app.config.settings", ("app.main", "app.bootstrap", "app.tasks", "app.cli")),
+    Door("app.config.settings", ("app.main", "app.bootstrap", "app.wiring", "app.tasks", "app.cli")),
     Door("app.services.webhook_service", MESSENGERS),
     Door("app.services.websocket_service", MESSENGERS),
-    Door("app.services.websocket", (*MESSENGERS, "app.services.websocket_service")),
+    Door(
+        "app.services.websocket", (*MESSENGERS, "app.services.websocket_service", "app.services.live_position_service")
+    ),
 )
 
 
