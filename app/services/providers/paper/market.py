@@ -9,7 +9,7 @@ from app.domain.prices import Tick
 from app.domain.trading import VenueFill
 from app.models.paper import PaperOrder, PaperPosition
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.providers.base import OnFill, QuoteBoard
+from app.services.providers.base import Match, OnFill, QuoteBoard
 from app.services.providers.paper.books import MatchKind, PairBooks, PaperMatch
 from app.services.providers.paper.matching import PairOf, book_matches
 
@@ -42,10 +42,10 @@ class PaperMarket:
         books = self._books.get(tick.pair_id)
         return books.on_tick(tick) if books is not None else ()
 
-    async def book(self, matches: Sequence[PaperMatch]) -> list[VenueFill]:
+    async def book(self, matches: Sequence[Match]) -> list[VenueFill]:
         """Book matches, each once however often it is asked; the fills of all that have one, in order."""
         fills: list[VenueFill] = []
-        for batch in batched(matches, BATCH):
+        for batch in batched(map(_own, matches), BATCH):
             async with self._uow() as work:
                 booked = await book_matches(work, batch, self._pair_of)
             for match in batch:
@@ -104,3 +104,9 @@ class PaperMarket:
         for books in (self._books.get(pair_id), self._loading.get(pair_id)):
             if books is not None:
                 books.forget(kind, row_id)
+
+
+def _own(match: Match) -> PaperMatch:
+    if not isinstance(match, PaperMatch):
+        raise TypeError(f"{type(match).__name__} is no match of this venue")
+    return match
