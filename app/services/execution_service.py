@@ -54,7 +54,6 @@ class ExecutionService:
         self._clock = clock
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._sending: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[None]] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -79,23 +78,6 @@ class ExecutionService:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
-
-    def start_sending(self, intent_ids: Sequence[int]) -> None:
-        """Send intents without waiting for it; what fails is told here and taken up by settlement."""
-        if intent_ids:
-            task = asyncio.create_task(self.send(intent_ids))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether any send that was started is still under way."""
-        return bool(self._sending)
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.opt(exception=task.exception()).error("Sending failed; settlement takes the intents up")
 
     async def ask(self, intent: Intent) -> TradeResult | None:
         """What the venue knows of an intent; for a cancel, of the order it is about."""

@@ -75,7 +75,7 @@ class OrderMonitoringService:
     @property
     def is_idle(self) -> bool:
         """Whether nothing that ticks or users did waits here for the database or a venue."""
-        return not (len(self._queue) or self._execution.is_sending or self._changed)
+        return self._execution.is_idle and not (len(self._queue) or self._changed)
 
     async def keep_up(self) -> None:
         """Return once the engine watches and its backlog is short: the feed waits here between ticks."""
@@ -158,8 +158,10 @@ class OrderMonitoringService:
         for claim in claims:
             self._in_flight.pop(claim.order_id, None)
         self._has_latched = self._has_latched or any(claim.outcome is ClaimOutcome.LATCHED for claim in claims)
-        # Sent beside the queue, so that a slow venue holds up no further claim.
-        self._execution.start_sending([claim.intent_id for claim in claims if claim.intent_id is not None])
+        intent_ids = [claim.intent_id for claim in claims if claim.intent_id is not None]
+        if intent_ids:
+            # Beside the queue, so that a slow venue holds up no further claim.
+            self._execution.start(intent_ids)
 
     def _on_exits_changed(self, message: bytes) -> None:
         self._changed.update(decode(message))
