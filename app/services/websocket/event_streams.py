@@ -1,47 +1,22 @@
-"""The log to those who listen: per user in order and without a gap, whatever a broadcast skips or loses."""
+"""The event log to those who listen: subscriptions, one stream per user, and what broadcasts lose."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Coroutine
 
 from loguru import logger
 
 from app.core.broadcast import Broadcast
-from app.domain.channels import Channel, live_topic, user_topic
+from app.domain.channels import Channel
 from app.domain.errors import InvalidRequest
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.websocket.connections import Connection, Wish
-from app.services.websocket.frames import FrameFactory, Logged, decode_logged, reopened
+from app.services.websocket.frames import FrameFactory, Logged
 from app.services.websocket.snapshots import ChannelSnapshots, TradeFilter
-
-READ_AHEAD = 500
-
-# Told of a user's next event, or of None where the stream begins and what came before is not told.
-type EventListener = Callable[[int, Logged | None], None]
-
-
-@dataclass(slots=True)
-class _UserStream:
-    """`last` is the last sequence handed on, and `first` the one it began after; both None before the first snapshot.
-
-    `is_behind`: the log has more.
-    """
-
-    user_id: int
-    connections: dict[int, Connection] = field(default_factory=dict)
-    unsubscribe: list[Callable[[], None]] = field(default_factory=list)
-    first: int | None = None
-    last: int | None = None
-    is_behind: bool = False
-    is_reading: bool = False
+from app.services.websocket.user_stream import EventListener, UserStream
 
 
 class EventStreams:
-    """One subscription of the broadcast per user that anybody here listens for.
-
-    A broadcast is believed only where it is the very next event; else the log is read.
-    """
+    """One stream per user that anybody here listens for."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, broadcast: Broadcast, frames: FrameFactory, snapshots: ChannelSnapshots
@@ -50,7 +25,7 @@ class EventStreams:
         self._broadcast = broadcast
         self._frames = frames
         self._snapshots = snapshots
-        self._streams: dict[int, _UserStream] = {}
+        self._streams: dict[int, UserStream] = {}
         self._listeners: list[EventListener] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -75,11 +50,11 @@ class EventStreams:
             await self._snapshots.check_owner(user_id, wish.trade_ids)
         before = connection.subscriptions.get(wish.channel)
         wanted = _wider(before.trade_ids, wish.trade_ids) if before else wish.trade_ids
-        self._join(user_id, connection)
+        stream = self._join(user_id, connection)
         try:
             with connection.holding(wish.channel, wanted) as subscription:
                 snapshot = await self._snapshots.read(user_id, wish.channel, wanted, wish.since)
-                self._start(user_id, snapshot.sequence)
+                stream.start(snapshot.sequence)
                 answer = self._frames.of_now("subscribed", wish.channel, snapshot.facts(wanted), wish.frame_id)
                 await connection.tell(subscription, answer, snapshot)
         finally:
@@ -111,9 +86,8 @@ class EventStreams:
 
     def show(self, user_id: int, channel: Channel, key: str, frame: str) -> None:
         """Hand a frame that is not of the log to the clients of a user on a channel; the latest of a key counts."""
-        stream = self._streams.get(user_id)
-        for connection in stream.connections.values() if stream else ():
-            connection.deliver_latest(channel, key, frame)
+        if (stream := self._streams.get(user_id)) is not None:
+            stream.show(channel, key, frame)
 
     async def find_missed(self) -> None:
         """Compare every stream with its user's counter, and read what no broadcast told of."""
@@ -124,23 +98,28 @@ class EventStreams:
             sequences = await work.events.last_sequences(list(started))
         for user_id, stream in started.items():
             if sequences.get(user_id, 0) > (stream.last or 0):
-                self._read_on(stream)
+                stream.read_on()
+
+    async def settle(self) -> None:
+        """Wait until nothing is being read."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def aclose(self) -> None:
         """Give up what is being read."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.settle()
 
-    def _join(self, user_id: int, connection: Connection) -> None:
+    def _join(self, user_id: int, connection: Connection) -> UserStream:
         stream = self._streams.get(user_id)
         if stream is None:
-            stream = self._streams[user_id] = _UserStream(user_id)
-            stream.unsubscribe = [
-                self._broadcast.subscribe(user_topic(user_id), partial(self._on_message, stream)),
-                self._broadcast.subscribe(live_topic(user_id), partial(self._on_live_message, user_id)),
-            ]
+            stream = self._streams[user_id] = UserStream(
+                user_id, uow=self._uow, frames=self._frames, notify=self._notify, spawn=self._spawn
+            )
+            stream.listen(self._broadcast)
         stream.connections[connection.id] = connection
+        return stream
 
     def _leave_unless_subscribed(self, user_id: int, connection: Connection) -> None:
         stream = self._streams.get(user_id)
@@ -148,68 +127,12 @@ class EventStreams:
             return
         stream.connections.pop(connection.id, None)
         if not stream.connections:
-            for unsubscribe in stream.unsubscribe:
-                unsubscribe()
+            stream.close()
             del self._streams[user_id]
-
-    def _start(self, user_id: int, sequence: int) -> None:
-        """Begin to hand on after a snapshot; one that is older than where others began has it begin again there."""
-        stream = self._streams[user_id]
-        if stream.first is None:
-            self._notify(user_id, None)
-        elif sequence < stream.first:
-            stream.is_behind = True
-        else:
-            return
-        stream.first = stream.last = sequence
-        if stream.is_behind:
-            self._read_on(stream)
-
-    def _on_message(self, stream: _UserStream, message: bytes) -> None:
-        event = decode_logged(message)
-        if stream.last is None or stream.is_reading:
-            stream.is_behind = True
-        elif event.sequence == stream.last + 1:
-            self._hand_on(stream, [event])
-        elif event.sequence > stream.last:
-            self._read_on(stream)
-
-    def _on_live_message(self, user_id: int, message: bytes) -> None:
-        key, _, frame = message.partition(b"\n")
-        text = key.decode()
-        self.show(user_id, Channel(text.partition(":")[0]), text, reopened(frame))
-
-    def _hand_on(self, stream: _UserStream, events: Iterable[Logged]) -> None:
-        for event in events:
-            stream.last = event.sequence
-            if (frame := self._frames.of_event(event)) is not None:
-                for connection in stream.connections.values():
-                    connection.deliver(frame)
-            self._notify(stream.user_id, event)
 
     def _notify(self, user_id: int, event: Logged | None) -> None:
         for listener in self._listeners:
             listener(user_id, event)
-
-    def _read_on(self, stream: _UserStream) -> None:
-        stream.is_behind = True
-        if not stream.is_reading:
-            stream.is_reading = True
-            self._spawn(self._read(stream))
-
-    async def _read(self, stream: _UserStream) -> None:
-        try:
-            while stream.is_behind and stream.connections:
-                stream.is_behind = False
-                after = stream.last or 0
-                async with self._uow() as work:
-                    events = await work.events.after(stream.user_id, after, limit=READ_AHEAD)
-                if stream.last != after:
-                    continue  # it began again meanwhile, which also set is_behind
-                self._hand_on(stream, events)
-                stream.is_behind |= len(events) == READ_AHEAD
-        finally:
-            stream.is_reading = False
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(coroutine)

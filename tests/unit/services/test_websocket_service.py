@@ -1,0 +1,190 @@
+"""The hub and its streams, without sockets."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.bootstrap import Container
+from app.core.broadcast import MemoryBroadcast
+from app.domain.channels import SESSION_REVOKED_TOPIC, Channel, live_topic, price_topic
+from app.domain.errors import Conflict, NotFound, RateLimited
+from app.domain.events import Event, EventType
+from app.models.market import Pair
+from app.services.websocket.connections import Connection, Identity, Wish
+from app.services.websocket.event_streams import EventStreams
+from app.services.websocket.frames import FrameFactory
+from app.services.websocket.snapshots import ChannelSnapshots, Snapshot, TradeFilter
+from app.services.websocket_service import WebSocketLimits, WebSocketManager
+from tests.factories import Person, create_person
+from tests.unit.services.test_websocket_outbox import drained
+from tests.waiting import until
+
+TRADES = Wish(Channel.TRADES)
+
+
+class ScriptedSnapshots(ChannelSnapshots):
+    """Snapshots that are ready when a test says so, as of the sequence that it says."""
+
+    def __init__(self, container: Container, frames: FrameFactory) -> None:
+        super().__init__(container.uow, frames)
+        self.asked: list[asyncio.Future[int]] = []
+
+    async def read(self, user_id: int, channel: Channel, trade_ids: TradeFilter, since: int | None) -> Snapshot:
+        self.asked.append(asyncio.get_running_loop().create_future())
+        return Snapshot(await self.asked[-1], [])
+
+
+@pytest.fixture
+async def person(container: Container) -> Person:
+    return await create_person(container)
+
+
+@pytest.fixture
+def frames(container: Container) -> FrameFactory:
+    return FrameFactory(container.board, container.clock)
+
+
+def hub_of(container: Container, frames: FrameFactory, limits: WebSocketLimits | None = None) -> WebSocketManager:
+    async def find_pair(_text: str, _is_sandbox: bool) -> Pair:
+        raise NotFound
+
+    return WebSocketManager(
+        uow=container.uow,
+        broadcast=container.broadcast,
+        clock=container.clock,
+        frames=frames,
+        find_pair=find_pair,
+        price_frames=lambda _: b'{"price":1}',
+        limits=limits,
+    )
+
+
+def identity(user_id: int, session_id: UUID | None = None) -> Identity:
+    return Identity(user_id, session_id or uuid4(), datetime.now(UTC) + timedelta(hours=1))
+
+
+def told(connection: Connection) -> list[int]:
+    """The sequences of the log that wait to be sent."""
+    sent = [json.loads(frame + "}") for frame in drained(connection.outbox)]
+    return [frame["sequence"] for frame in sent if "sequence" in frame]
+
+
+async def test_a_snapshot_older_than_where_others_began_misses_nothing(
+    container: Container, frames: FrameFactory, person: Person
+) -> None:
+    """Two clients subscribe at once; the one whose snapshot is older is told of it later."""
+    async with container.uow() as work:
+        for number in range(6):
+            work.emit(Event(person.id, EventType.TRADE_UPDATED, {"number": number}))
+    snapshots = ScriptedSnapshots(container, frames)
+    streams = EventStreams(container.uow, MemoryBroadcast(), frames, snapshots)
+    hub = hub_of(container, frames)
+    early, late = (hub.connect("test", identity(person.id)) for _ in range(2))
+    asking = [asyncio.create_task(streams.subscribe(person.id, each, TRADES)) for each in (early, late)]
+    await until(lambda: len(snapshots.asked) == 2)
+    snapshots.asked[1].set_result(5)
+    await asking[1]
+    await streams.find_missed()
+    snapshots.asked[0].set_result(2)
+    await asking[0]
+    await streams.settle()
+    assert told(early) == [3, 4, 5, 6]
+    assert told(late) == [6]
+
+
+async def test_a_subscription_that_fails_leaves_all_as_it_was(
+    container: Container, frames: FrameFactory, person: Person
+) -> None:
+    snapshots = ScriptedSnapshots(container, frames)
+    streams = EventStreams(container.uow, MemoryBroadcast(), frames, snapshots)
+    connection = hub_of(container, frames).connect("test", identity(person.id))
+    failing = asyncio.create_task(streams.subscribe(person.id, connection, TRADES))
+    await until(lambda: snapshots.asked)
+    snapshots.asked[0].set_exception(ConnectionError())
+    with pytest.raises(ConnectionError):
+        await failing
+    assert connection.subscriptions == {}
+    assert streams.users_on(Channel.TRADES) == []
+
+
+def test_limits_hold_for_users_and_for_addresses_and_are_given_back(container: Container, frames: FrameFactory) -> None:
+    hub = hub_of(container, frames, WebSocketLimits(connections_per_user=2, unknown_per_address=1))
+    mine = [hub.connect("here", identity(1)) for _ in range(2)]
+    with pytest.raises(Conflict):
+        hub.connect("here", identity(1))
+    stranger = hub.connect("here")
+    with pytest.raises(RateLimited):
+        hub.connect("here")
+    hub.connect("there")
+    with pytest.raises(Conflict):
+        hub.identify(stranger, identity(1))
+    hub.identify(stranger, identity(2))
+    hub.connect("here")
+    hub.disconnect(mine[0])
+    hub.disconnect(mine[0])
+    hub.connect("here", identity(1))
+    with pytest.raises(Conflict):
+        hub.connect("here", identity(1))
+
+
+async def test_pairs_are_counted_together_and_listened_to_only_while_wanted(
+    container: Container, frames: FrameFactory
+) -> None:
+    hub = hub_of(container, frames, WebSocketLimits(pairs=2))
+    connection = hub.connect("here", identity(1))
+    await hub.subscribe(connection, Wish(Channel.PRICES, pairs={901: "A", 902: "B"}))
+    with pytest.raises(Conflict):
+        await hub.subscribe(connection, Wish(Channel.PRICES, pairs={902: "B", 903: "C"}))
+    assert container.broadcast.has_subscribers(price_topic(901))
+    hub.unsubscribe(connection, Wish(Channel.PRICES, pairs={901: "A"}))
+    assert not container.broadcast.has_subscribers(price_topic(901))
+    drained(connection.outbox)
+    container.broadcast.publish(price_topic(902), b'{"price":2}')
+    assert drained(connection.outbox) == ['{"price":2']
+    hub.disconnect(connection)
+    assert not container.broadcast.has_subscribers(price_topic(902))
+
+
+async def test_frames_of_other_processes_reach_those_who_are_subscribed(
+    container: Container, frames: FrameFactory, person: Person
+) -> None:
+    hub = hub_of(container, frames)
+    shown, other = (hub.connect("here", identity(person.id)) for _ in range(2))
+    await hub.subscribe(shown, Wish(Channel.POSITIONS))
+    await hub.subscribe(other, Wish(Channel.TRADES))
+    for connection in (shown, other):
+        drained(connection.outbox)
+    for stop in (1, 2):
+        container.broadcast.publish(live_topic(person.id), b'positions:7\n{"stop":%d}' % stop)
+    assert drained(shown.outbox) == ['{"stop":2']
+    assert drained(other.outbox) == []
+
+
+def test_who_takes_nothing_is_told_and_then_dropped(container: Container, frames: FrameFactory) -> None:
+    hub = hub_of(container, frames, WebSocketLimits(stall_seconds=5, slow_grace_seconds=10))
+    stuck, healthy = (hub.connect("here", identity(1)) for _ in range(2))
+    dropped: list[str] = []
+    for name, connection in (("stuck", stuck), ("healthy", healthy)):
+        connection.on_drop = lambda name=name: dropped.append(name)
+    stuck.sending_since = 100.0
+    hub.close_stalled(104.0)
+    assert stuck.outbox.closing is None
+    hub.close_stalled(106.0)
+    assert stuck.outbox.closing is not None
+    assert (stuck.outbox.closing.code, dropped) == (4430, [])
+    hub.close_stalled(116.0)
+    assert dropped == ["stuck"]
+    assert healthy.outbox.closing is None
+
+
+def test_an_ended_session_ends_its_connections_only(container: Container, frames: FrameFactory) -> None:
+    hub = hub_of(container, frames)
+    session_id = uuid4()
+    ended = [hub.connect("here", identity(1, session_id)) for _ in range(2)]
+    kept = [hub.connect("here", identity(1)), hub.connect("here")]
+    container.broadcast.publish(SESSION_REVOKED_TOPIC, str(session_id).encode())
+    assert [each.outbox.closing.code if each.outbox.closing else None for each in ended] == [4401, 4401]
+    assert [each.outbox.closing for each in kept] == [None, None]
