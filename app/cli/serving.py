@@ -30,7 +30,7 @@ from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
 from app.core.version import VERSION
 from app.main import create_app
-from app.services.providers.registry import ReplayFileError
+from app.services.providers.registry import ReplayFileError, read_recording
 
 SOURCES = Path(__file__).resolve().parents[1]
 
@@ -55,18 +55,23 @@ def serve(
         listener = _bind(settings.host, settings.port)
     except OSError as error:
         raise _not_bound(settings, error) from None
-    if reload:
-        # The child reads the settings again; its exit codes are its own.
-        config = uvicorn.Config("app.main:app", reload=True, reload_dirs=[str(SOURCES)], log_config=None)
-        ChangeReload(config, target=_run_reloaded, sockets=[listener]).run()
-    else:
-        run([listener])
+    with listener:
+        if reload:
+            # The child reads the settings again.
+            config = uvicorn.Config("app.main:app", reload=True, reload_dirs=[str(SOURCES)], log_config=None)
+            ChangeReload(config, target=_run_reloaded, sockets=[listener]).run()
+        else:
+            run([listener])
 
 
 def run(sockets: list[socket.socket] | None) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM; Failure where the server cannot start."""
     settings = load_settings()
     logging.configure(level=settings.log_level, style=settings.log_format)
+    if settings.paper_feed == "replay":
+        with start_failures():
+            # Read again when the feed is made: a file with an error must not cost the start of a database first.
+            read_recording(settings.paper_replay)
     is_first = settings.database_url is None and not (settings.marqetfi_data_dir / KEY_FILE).exists()
     if is_first:
         folder = settings.marqetfi_data_dir.resolve()
@@ -82,10 +87,9 @@ def run(sockets: list[socket.socket] | None) -> None:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """Serve on a free port of this machine for the length of the block; the url, once it answers."""
-    listener = _bind("127.0.0.1", 0)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = Server(settings, listening.set_result)
-    with start_failures():
+    with start_failures(), _bind("127.0.0.1", 0) as listener:
         running = asyncio.create_task(server.serve([listener]))
         either: tuple[asyncio.Future[Any], ...] = (running, listening)
         try:
@@ -193,7 +197,6 @@ def _not_bound(settings: Settings, error: OSError) -> Failure:
 
 def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
     logger.info("listening on {url}", url=url)
-    say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), " at ", (url, "bold"), ". Ctrl-C stops it."))
     facts = [("prices", _feed(settings))]
     if is_first:
         facts = [
@@ -204,8 +207,10 @@ def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
             *facts,
             ("next", f"in another terminal: marqetfi register --url {url}"),
         ]
+    banner = Text.assemble((f"MarqetFi {VERSION}", "bold green"), " at ", (url, "bold"), ". Ctrl-C stops it.")
     for name, value in facts:
-        say(Text.assemble((f"  {name:<9}", "dim"), value))
+        banner += Text.assemble((f"\n  {name:<9}", "dim"), value)
+    say(banner)
 
 
 def _feed(settings: Settings) -> str:

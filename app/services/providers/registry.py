@@ -14,7 +14,7 @@ from app.services.providers.paper.replay_files import ReplayFileError, read_reco
 from app.services.providers.paper.sample import write_sample
 from app.services.providers.paper.simulated_feed import SimulatedFeed
 
-__all__ = ["PaperFeedChoice", "ReplayFileError", "paper_feed", "paper_provider", "write_sample"]
+__all__ = ["PaperFeedChoice", "ReplayFileError", "paper_feed", "paper_provider", "read_recording", "write_sample"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,187 @@
+"""The commands that work on a database themselves, in this process; a server for the length of a block."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import httpx2
+import pytest
+import websockets
+from typer.testing import CliRunner, Result
+
+from app.cli import serving
+from app.cli.failure import Failure
+from app.cli.main import app
+from app.config.settings import Settings
+from app.core import logging, migrations
+from app.core.database import Database
+from app.core.process_lock import ProcessLock
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from tests.conftest import TEST_SECRET, MakeDatabase, MakeSettings
+from tests.factories import PASSWORD, Person
+
+type Run = Callable[..., Coroutine[None, None, Result]]
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path) -> Run:
+    """Runs a command on the module's database, in a thread."""
+
+    async def run(*words: str, stdin: str | None = None, code: int = 0, **settings: str) -> Result:
+        own = {"DATABASE_URL": database_url, "MARQETFI_DATA_DIR": str(tmp_path), "PORT": "9", "SECRET_KEY": TEST_SECRET}
+        env = {**own, "PASSWORD_MEMORY_KIB": "8", "PASSWORD_TIME_COST": "1", "COLUMNS": "200", **settings}
+        ended = await asyncio.to_thread(CliRunner().invoke, app, list(words), input=stdin, env=env)
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        assert ended.exit_code == code, ended.output
+        return ended
+
+    return run
+
+
+async def test_migrations_there_and_back(run: Run, empty_database: MakeDatabase) -> None:
+    url = {"DATABASE_URL": empty_database()}
+    assert "at none, newest is" in (await run("doctor", code=1, **url)).stdout
+    newest = migrations.head()
+    assert json.loads((await run("migrate", "--json", **url)).stdout) == {"before": "base", "after": newest}
+    assert f"Already at {newest}." in (await run("migrate", **url)).stdout
+    refused = await run("migrate", "--to", "base", stdin="n\n", code=1, **url)
+    assert "drops what came between" in refused.stdout
+    assert f"{newest} -> base" in (await run("migrate", "--to", "base", "--yes", **url)).stdout
+    assert "REVISION_UNKNOWN" in (await run("migrate", "--to", "0999", code=1, **url)).stderr
+
+
+async def test_a_server_needs_a_migrated_database(
+    run: Run, empty_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its logs would go on being written to what the runner shows here.
+    monkeypatch.setattr(logging, "configure", lambda **_: None)
+    told = await run("serve", code=1, DATABASE_URL=empty_database(), PORT="0")
+    assert "MIGRATIONS_PENDING" in told.stderr
+    assert "hint: marqetfi migrate" in told.stderr
+
+
+async def test_a_database_that_lets_us_not_in(run: Run) -> None:
+    unreachable = {"DATABASE_URL": "postgresql+asyncpg://someone:hidden@127.0.0.1:9/none"}
+    for words in (["migrate"], ["admin", "create", "a@example.com"]):
+        ended = await run(*words, code=1, **unreachable)
+        assert "error: DATABASE_FAILED" in ended.stderr
+        assert "hidden" not in ended.output
+    told = json.loads((await run("doctor", "--json", code=1, **unreachable)).stdout)
+    assert [one["verdict"] for one in told["findings"] if one["check"] == "database"] == ["failed"]
+
+
+async def test_doctor_finds_what_is_wrong(run: Run, database: Database, uow: UnitOfWorkFactory, user: Person) -> None:
+    assert (await run("doctor")).stdout.count(" ok ") >= 5
+    async with uow() as work:
+        account = await work.paper_accounts.of_user(user.id, Decimal(100))
+    connection = await asyncpg.connect(
+        database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
+    await connection.execute("UPDATE paper_accounts SET balance = balance + 1 WHERE id = $1", account.id)
+    shown = await run("doctor", code=1)
+    assert f"1 accounts differ from their entries: {account.id}" in shown.stdout
+    await connection.execute("UPDATE paper_accounts SET balance = balance - 1 WHERE id = $1", account.id)
+    await connection.close()
+    assert "SETTINGS" not in (await run("doctor")).output
+    wrong = json.loads((await run("doctor", "--json", code=1, PORT="many")).stdout)
+    assert wrong["findings"][0]["seen"].startswith("PORT: ")
+
+
+async def test_administrators(run: Run, uow: UnitOfWorkFactory, user: Person) -> None:
+    create = ("admin", "create", "--password-stdin")
+    made = await run(*create, "Root@example.com", stdin=f"{PASSWORD}\n")
+    assert "root@example.com is now an account, and an administrator" in made.stdout
+    assert "is an administrator now" in (await run(*create, user.email)).stdout
+    async with uow() as work:
+        rows = [await work.users.by_email(email) for email in ("root@example.com", user.email)]
+    assert [row.is_superuser for row in rows if row] == [True, True]
+    taken = await run(*create, "other@example.com", "--username", "ROOT", stdin=f"{PASSWORD}\n", code=1)
+    assert "ALREADY_EXISTS" in taken.stderr
+    weak = json.loads((await run(*create, "--json", "b@example.com", stdin="password\n", code=1)).stderr)["error"]
+    assert [wrong["field"] for wrong in weak["details"]["errors"]] == ["username", "password"]
+    assert PASSWORD not in made.output
+
+
+async def test_a_server_for_the_length_of_a_block(make_settings: MakeSettings) -> None:
+    async with serving.serving(make_settings()) as url:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False) as http:
+            health = await http.get("/health")
+            assert health.json()["parts"]["database"] == "up"
+            login = {"email": "block@example.com", "username": "block", "password": PASSWORD}
+            token = (await http.post("/api/v1/auth/register", json=login)).json()["access_token"]
+        listener = await websockets.connect(
+            url.replace("http", "ws") + "/ws", additional_headers={"Authorization": f"Bearer {token}"}
+        )
+        assert json.loads(await listener.recv())["type"] == "welcome"
+    assert json.loads(await listener.recv())["type"] == "reconnect"
+    await listener.wait_closed()
+    assert listener.close_code == 1012
+
+
+async def test_a_server_that_cannot_start_is_a_failure(make_settings: MakeSettings) -> None:
+    settings = make_settings(paper_feed="replay", paper_replay=["BTCUSDT=/no/such/file.csv"])
+    with pytest.raises(Failure) as caught:
+        async with serving.serving(settings):
+            pytest.fail("it started")
+    assert caught.value.code == "REPLAY_FILE_INVALID"
+    assert caught.value.details["file"] == "/no/such/file.csv"
+
+
+async def test_planting_twice_finds_what_is_there(
+    run: Run, make_settings: MakeSettings, new_database: MakeDatabase
+) -> None:
+    url = new_database()
+    first = json.loads((await run("seed", "--json", DATABASE_URL=url)).stdout)["trades"]
+    assert first == {
+        "demo-trailing": "opened",
+        "demo-oco": "opened",
+        "demo-bracket": "opened",
+        "demo-closed": "opened, and closed",
+        "demo-limit": "rests",
+    }
+    async with serving.serving(make_settings(database_url=url)) as server:
+        again = await run("seed", "--url", server)
+        assert again.stdout.count("was there") == len(first)
+        assert "marqetfi login --email demo@example.com" in again.stdout
+        other = await run("seed", "--url", server, "--password", "another phrase", code=1)
+        assert "exists with another password" in other.stderr
+
+
+def test_an_address_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {"PORT": port, "MARQETFI_DATA_DIR": str(tmp_path)}
+        told = CliRunner().invoke(app, ["serve"], env=env)
+        assert told.exit_code == 1
+        assert f"Cannot listen on 127.0.0.1 port {port}" in told.stderr
+        lock = ProcessLock(tmp_path / "lock")
+        lock.acquire()
+        told = CliRunner().invoke(app, ["serve"], env=env)
+        lock.release()
+        assert told.exit_code == 3
+        assert f"is in use by process {os.getpid()}" in told.stderr
+
+
+async def test_no_demo_user_in_production(run: Run) -> None:
+    production = {"ENVIRONMENT": "production", "SECRET_KEY": TEST_SECRET}
+    assert "REFUSED" in (await run("seed", code=1, **production)).stderr
+
+
+def test_announcements(capsys: pytest.CaptureFixture[str]) -> None:
+    replay = Settings(
+        _env_file=None,
+        paper_feed="replay",
+        paper_replay=["BTCUSDT=a.csv"],
+        paper_replay_speed=20,
+        paper_replay_loop=True,
+    )
+    serving._announce(replay, "http://127.0.0.1:1", is_first=False)
+    assert "replay of BTCUSDT=a.csv at 20x, again and again" in capsys.readouterr().err
+    serving._announce(Settings(_env_file=None), "http://127.0.0.1:1", is_first=True)
+    assert "marqetfi register --url http://127.0.0.1:1" in capsys.readouterr().err
