@@ -18,6 +18,7 @@ from app.domain.triggers import Tick, TriggerOrder
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 TICKS = 200_000
 ROUNDS = 5
+FILL_ROUNDS = 3
 ARMING_TICKS = 200
 START_CENTS = 6_000_000
 # The walk keeps within this of its start; no level lies so near, and no stop trails so closely.
@@ -54,9 +55,6 @@ class AddFloor:
 
     def add(self, order: TriggerOrder) -> None:
         self._orders[order.order_id] = order
-
-    def cancel(self, order_id: int) -> None:
-        self._orders.pop(order_id, None)
 
 
 def walk(count: int, first_sequence: int, random: Random) -> list[Tick]:
@@ -113,10 +111,11 @@ def add_all(target: TriggerBook | AddFloor, waiting: list[TriggerOrder]) -> None
         add(order)
 
 
-def cancel_all(target: TriggerBook | AddFloor, order_ids: list[int]) -> None:
-    cancel = target.cancel
+def cancel_all(book: TriggerBook, order_ids: list[int]) -> None:
+    cancel = book.cancel
     for order_id in order_ids:
-        cancel(order_id)
+        if not cancel(order_id):
+            raise AssertionError(f"order {order_id} was not there")
 
 
 def fill(book: TriggerBook, arming: list[Tick], resting: list[TriggerOrder]) -> float:
@@ -174,28 +173,32 @@ def row(name: str, value: float, unit: str, floor: float | None, target: float |
     }
 
 
+def filled(count: int, random: Random) -> tuple[TriggerBook, float, float]:
+    """A book with so many orders, and the adds a second that it and the floor took: the best of a few rounds."""
+    arming = walk(ARMING_TICKS, 1, random)
+    resting = list(orders(count, arming, random))
+    adds, floors = [], []
+    for _ in range(FILL_ROUNDS):
+        book = TriggerBook(0)
+        adds.append(count / fill(book, arming, resting))
+        floors.append(count / seconds(partial(add_all, AddFloor(), resting)))
+    return book, max(adds), max(floors)
+
+
 def speed_rows(count: int) -> list[dict[str, Any]]:
     """Ticks a second with so many orders; of the largest book also adds and cancels."""
     random = Random(count)
-    arming = walk(ARMING_TICKS, 1, random)
-    resting = list(orders(count, arming, random))
-    order_ids = random.sample(range(count), count)
-    book, bare = TriggerBook(0), AddFloor()
-    adds = count / fill(book, arming, resting)
-    add_floor = count / seconds(partial(add_all, bare, resting))
+    book, adds, add_floor = filled(count, random)
     ticks, tick_floor, tick_ratio = tick_speeds(book, random)
-    cancels = count / seconds(partial(cancel_all, book, order_ids))
-    cancel_floor = count / seconds(partial(cancel_all, bare, order_ids))
-    if len(book):
-        raise AssertionError(f"{len(book)} of {count} orders are left")
     measured = [
         row(f"ticks that fire nothing, {count:,} orders", ticks, "ticks/s", tick_floor, TICKS_TARGET)
         | {"ratio": round(tick_ratio, 2)}
     ]
     if count == SIZES[-1]:
+        cancels = count / seconds(partial(cancel_all, book, random.sample(range(count), count)))
         measured += [
             row(f"adds, {count:,} orders", adds, "orders/s", add_floor, ADDS_TARGET),
-            row(f"cancels, {count:,} orders", cancels, "orders/s", cancel_floor, None),
+            row(f"cancels, {count:,} orders", cancels, "orders/s", None, None),
         ]
     return measured
 

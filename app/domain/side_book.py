@@ -6,7 +6,7 @@ from heapq import heappush
 
 from app.domain.enums import PositionSide, TriggeredLeg
 from app.domain.resting import FixedState, Heap, Orders, TrailingState, pop_reached, sweep, top
-from app.domain.triggers import Activated, Crossing, Tick, TriggerOrder
+from app.domain.triggers import Activated, Crossing, Standing, Tick, TriggerOrder
 from app.domain.watermarks import Watermarks
 
 _SPARE = 64
@@ -45,24 +45,21 @@ class SideBook:
         self._activated: list[Activated] = []
         self._watermarks = Watermarks(orders, [(start, self._seen(extreme)) for start, extreme in rows])
 
-    def rest(self, order: TriggerOrder, generation: int, armed_sequence: int, watermark: Decimal | None) -> None:
-        """Let an order wait here, as it stands after the ticks it was played."""
+    def rest(self, order: TriggerOrder, generation: int, standing: Standing | None = None) -> None:
+        """Let an order wait here, as it was armed or as it stands after the ticks it was played."""
         self._resting += 1
-        order_id, offset = order.order_id, order.trailing_offset
-        if offset is None:
-            self._orders[order_id] = generation, order.version, self._side
-            if order.stop_price is not None:
-                heappush(self._stops, (self._reach(order.stop_price), order_id, generation))
-            if order.take_profit_price is not None:
-                heappush(self._take_profits, (self._seen(order.take_profit_price), order_id, generation))
+        offset = order.trailing_offset
+        if offset is not None:
+            by_percentage = order.trailing_distance is None
+            state = (generation, order.version, self._side, offset, by_percentage, None)
+            self._rest_trailing(order, state, standing)
             return
-        by_percentage = order.trailing_distance is None
-        state: TrailingState = (generation, order.version, self._side, offset, by_percentage, None)
-        if watermark is not None:
-            self._watermarks.add(order_id, state, armed_sequence, self._seen(watermark))
-        elif order.activation_price is not None:
-            self._orders[order_id] = state
-            heappush(self._activations, (self._seen(order.activation_price), order_id, generation))
+        order_id = order.order_id
+        self._orders[order_id] = generation, order.version, self._side
+        if order.stop_price is not None:
+            heappush(self._stops, (self._reach(order.stop_price), order_id, generation))
+        if order.take_profit_price is not None:
+            heappush(self._take_profits, (self._seen(order.take_profit_price), order_id, generation))
 
     def remove(self, state: FixedState | TrailingState) -> None:
         """Forget an order that left by other ways than firing."""
@@ -128,6 +125,17 @@ class SideBook:
 
     def _reach(self, price: Decimal) -> Decimal:
         return price.copy_negate() if self._is_long else price
+
+    def _rest_trailing(self, order: TriggerOrder, state: TrailingState, standing: Standing | None) -> None:
+        order_id = order.order_id
+        armed_sequence, watermark = order.armed_sequence, order.starting_watermark
+        if standing is not None:
+            armed_sequence, watermark = standing.armed_sequence, standing.watermark
+        if watermark is not None:
+            self._watermarks.add(order_id, state, armed_sequence, self._seen(watermark))
+        elif order.activation_price is not None:
+            self._orders[order_id] = state
+            heappush(self._activations, (self._seen(order.activation_price), order_id, state[0]))
 
     def _crossing(
         self, order_id: int, tick: Tick, leg: TriggeredLeg, stop: Decimal | None, watermark: Decimal | None

@@ -103,19 +103,19 @@ class TriggerBook:
         `kept_ticks` are (sequence, price), ascending; those after the armed tick that this book has judged are
         played first. If the order fires at one of them it does not rest: that crossing is returned.
         """
-        order_id = order.order_id
-        if order_id in self:
+        order_id, watched_after = order.order_id, order.watched_after
+        if order_id in self._orders or order_id in self._waiting_orders:
             if self._version_of(order_id) >= order.version:
                 return None
             self.cancel(order_id)
         self._disturb()
-        if order.watched_after > self._sequence:
+        if watched_after > self._sequence:
             self._waiting_orders[order_id] = order
-            heappush(self._waiting, (order.watched_after, next(self._generations), order))
-        elif kept_ticks and order.watched_after < self._sequence:
+            heappush(self._waiting, (watched_after, next(self._generations), order))
+        elif kept_ticks and watched_after < self._sequence:
             return self._add_late(order, kept_ticks)
         else:
-            self._rest(order, order.armed_sequence, order.starting_watermark)
+            self._sides[order.side].rest(order, next(self._generations))
         return None
 
     def cancel(self, order_id: int) -> bool:
@@ -192,7 +192,7 @@ class TriggerBook:
             order = heappop(self._waiting)[2]
             if self._waiting_orders.get(order.order_id) is order:
                 del self._waiting_orders[order.order_id]
-                self._rest(order, order.armed_sequence, order.starting_watermark)
+                self._sides[order.side].rest(order, next(self._generations))
 
     def _add_late(self, order: TriggerOrder, kept_ticks: Sequence[Tick]) -> Crossing | None:
         missed = islice(
@@ -207,11 +207,8 @@ class TriggerBook:
             self._played_activations.append(
                 Activated(order.order_id, order.version, standing.armed_sequence, standing.armed_price)
             )
-        self._rest(order, standing.armed_sequence, standing.watermark)
+        self._sides[order.side].rest(order, next(self._generations), standing)
         return None
-
-    def _rest(self, order: TriggerOrder, armed_sequence: int, watermark: Decimal | None) -> None:
-        self._sides[order.side].rest(order, next(self._generations), armed_sequence, watermark)
 
     def _version_of(self, order_id: int) -> int:
         state = self._orders.get(order_id)
