@@ -89,7 +89,7 @@ async def wire_trading(
     holder = f"{socket.gethostname()}:{os.getpid()}"
     lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
     monitor = OrderMonitoringService(
-        engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution, booking, broadcast, lease
+        engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution, broadcast, lease
     )
     board.subscribe(monitor.on_tick)
     board.add_gate(monitor.keep_up)

@@ -23,7 +23,7 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         return await self.all_of(select(Intent).where(Intent.id.in_(ids)).order_by(Intent.id))
 
     async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
-        """Move intents from new to sent, each by one taker only; `not_after` is the database's now + `life`.
+        """Move intents from new to sent, each by one taker only; `not_after` is the database's now + `life` at the latest.
 
         Returns those that this caller won. `check_after` says when settlement may ask the venue about them.
         """
@@ -31,7 +31,12 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         statement = (
             update(Intent)
             .where(Intent.id.in_(ids), Intent.status == IntentStatus.NEW)
-            .values(status=IntentStatus.SENT, sent_at=now, not_after=now + life, next_run_at=now + check_after)
+            .values(
+                status=IntentStatus.SENT,
+                sent_at=now,
+                not_after=func.least(Intent.not_after, now + life),
+                next_run_at=now + check_after,
+            )
             .returning(Intent)
         )
         rows = await self.session.scalars(

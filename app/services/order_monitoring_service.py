@@ -14,7 +14,7 @@ from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.booking_service import EXITS_TOPIC, BookingService
+from app.services.booking_service import EXITS_TOPIC
 from app.services.claim_service import ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
 from app.services.lease_keeper import LeaseKeeper
@@ -38,7 +38,6 @@ class OrderMonitoringService:
         matching: MatchingVenue,
         claims: ClaimService,
         execution: ExecutionService,
-        booking: BookingService,
         broadcast: Broadcast,
         lease: LeaseKeeper,
     ) -> None:
@@ -47,7 +46,6 @@ class OrderMonitoringService:
         self._matching = matching
         self._claims = claims
         self._execution = execution
-        self._booking = booking
         self._lease = lease
         self._watches: dict[int, PairWatch] = {}
         self._queue = TriggerQueue()
@@ -140,7 +138,7 @@ class OrderMonitoringService:
             crossed = [item.subject for item in run if isinstance(item.subject, Crossed)]
             matches = [item.subject for item in run if not isinstance(item.subject, Crossed)]
             try:
-                await (self._claim(crossed) if crossed else self._book(matches))
+                await (self._claim(crossed) if crossed else self._matching.book(matches))
             except Exception as error:
                 if not is_unavailable(error):
                     raise
@@ -148,10 +146,6 @@ class OrderMonitoringService:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._queue.settled(run)
-
-    async def _book(self, matches: Sequence[Match]) -> None:
-        for fill in await self._matching.book(matches):
-            await self._booking.book_fill(fill)
 
     async def _claim(self, crossed: Sequence[Crossed]) -> None:
         claims = await self._claims.claim(crossed)

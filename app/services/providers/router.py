@@ -52,6 +52,10 @@ class ProviderRouter:
         """The name of the venue that serves an asset; an unknown asset goes to the default venue, which refuses it."""
         return self.explain(asset, sandbox=sandbox).venue
 
+    def venue_of_account(self, *, is_sandbox: bool) -> str:
+        """The venue whose account a user's portfolio shows: the default one, on paper for sandbox users."""
+        return self.rules.route((), None, is_sandbox=is_sandbox).venue
+
     def explain(self, asset: str, *, sandbox: bool = False) -> Route:
         """The venue, and the rule that chose it."""
         pair = self._assets.known_as(asset)

@@ -29,7 +29,7 @@ async def list_positions(container: ContainerDep, user: CurrentUser) -> Position
 @routes.get("/portfolio", responses=responses("UNAUTHORIZED"))
 async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResponse:
     """Answer the caller's money, equity and realised results at the venue that the account trades on."""
-    venue = container.settings.default_venue
+    venue = container.router.venue_of_account(is_sandbox=user.is_sandbox)
     balance = await container.market.venue_balance(user.id, venue)
     async with container.uow() as work:
         held = await work.positions.open_for(user.id)
