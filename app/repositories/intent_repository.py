@@ -23,7 +23,7 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         return await self.all_of(select(Intent).where(Intent.id.in_(ids)).order_by(Intent.id))
 
     async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
-        """Move intents from new to sent, each by one taker only; `not_after` is the database's now + `life` at the latest.
+        """Move intents from new to sent, each by one taker only; they may land until now + `life` at the latest.
 
         Returns those that this caller won. `check_after` says when settlement may ask the venue about them.
         """
