@@ -62,12 +62,8 @@ def watch(
             _show_once(client, wanted, as_json=as_json)
             return
         with suppress(KeyboardInterrupt):
-            if as_json:
-                for price in _endless_prices(client, wanted):
-                    if price is not None:
-                        write_json(price)
-            else:
-                _show_live(client, wanted)
+            show = _write_lines if as_json else _show_live
+            show(client, wanted)
 
 
 @dataclass(slots=True)
@@ -158,6 +154,12 @@ def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
             write_json(one.price)
     else:
         screen().print(board.table(time.monotonic(), _ONCE))
+
+
+def _write_lines(client: ApiClient, names: list[str]) -> None:
+    for price in _endless_prices(client, names):
+        if price is not None:
+            write_json(price)
 
 
 def _show_live(client: ApiClient, names: list[str]) -> None:

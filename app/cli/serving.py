@@ -15,6 +15,7 @@ import typer
 import uvicorn
 from loguru import logger
 from rich.text import Text
+from uvicorn.importer import import_from_string
 from uvicorn.supervisors import ChangeReload
 
 from app.api.serving import SERVER_OPTIONS
@@ -29,10 +30,11 @@ from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
 from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
 from app.core.version import VERSION
-from app.main import create_app
 from app.services.providers.registry import ReplayFileError, read_recording
 
 SOURCES = Path(__file__).resolve().parents[1]
+# Servers name what they serve by a string: this script stands beside the application, not on top of it.
+APPLICATION = "app.main:create_app"
 
 
 def serve(
@@ -58,7 +60,7 @@ def serve(
     with listener:
         if reload:
             # The child reads the settings again.
-            config = uvicorn.Config("app.main:app", reload=True, reload_dirs=[str(SOURCES)], log_config=None)
+            config = uvicorn.Config(APPLICATION, factory=True, reload=True, reload_dirs=[str(SOURCES)], log_config=None)
             ChangeReload(config, target=_run_reloaded, sockets=[listener]).run()
         else:
             run([listener])
@@ -142,7 +144,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, settings: Settings, on_listening: Callable[[str], None]) -> None:
-        self._app = create_app(settings)
+        self._app = import_from_string(APPLICATION)(settings)
         options = {**SERVER_OPTIONS, "lifespan": "off", "forwarded_allow_ips": settings.forwarded_allow_ips}
         super().__init__(uvicorn.Config(self._app, workers=1, log_level="warning", **options))
         self._on_listening = on_listening
