@@ -122,6 +122,7 @@ LIVE_ORDER = frozenset(
         OrderStatus.PENDING_REPLACE,
     }
 )
+UNFILLED_TRADE = frozenset({TradeStatus.PENDING, TradeStatus.SUBMITTED})
 OPEN_TRADE = frozenset({TradeStatus.OPEN, TradeStatus.CLOSING})
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from app.domain.enums import IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event, position_event, trade_event
-from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
+from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO, stored
 from app.domain.positions import pnl_of
 from app.domain.trading import VenueFill
@@ -60,6 +60,15 @@ class BookedTrade:
         """End an intent; saying it twice changes nothing."""
         if intent.status is not status:
             self.work.intents.move_locked(intent, status, reason=reason, next_run_at=None)
+
+    def cancel_entry(self, entry: Order, reason: str | None) -> None:
+        """The entry can fill no more; a trade without a fill and its exits end with it."""
+        is_expired = reason == "expires_at"
+        target = OrderStatus.EXPIRED if is_expired else OrderStatus.CANCELLED
+        self.move(entry, target, EventType.ORDER_EXPIRED if is_expired else EventType.ORDER_CANCELLED, reason)
+        if self.trade.status in UNFILLED_TRADE:
+            self.move_trade(TradeStatus.CANCELLED, EventType.TRADE_UPDATED, ENTRY_CANCELLED, close_reason="cancelled")
+            self.end_exits(ENTRY_CANCELLED)
 
     async def record(self, fill: VenueFill, order: Order | None) -> bool:
         """Write a fill down; whether it was new."""

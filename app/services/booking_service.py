@@ -10,13 +10,13 @@ from app.core.clock import Clock
 from app.core.json import encode
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, PositionSide, TradeStatus
 from app.domain.events import EventType, order_event
-from app.domain.lifecycle import OPEN_TRADE
+from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
 from app.domain.prices import Tick
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.services.booked_trade import ENTRY_CANCELLED, BookedTrade, average
+from app.services.booked_trade import BookedTrade, average
 from app.services.live_stops import is_trailing
 from app.services.providers.base import QuoteBoard
 
@@ -32,7 +32,6 @@ _TRIGGER_FACTS = (
     "triggered_at",
     "watermark",
 )
-_UNFILLED = frozenset({TradeStatus.PENDING, TradeStatus.SUBMITTED})
 # Words after which more is to come: nobody who waits for the outcome is told of them.
 _UNSETTLED = frozenset({VenueOutcome.ACCEPTED, VenueOutcome.PARTIALLY_FILLED})
 _ENDED = frozenset({IntentStatus.DONE, IntentStatus.REJECTED})
@@ -220,7 +219,8 @@ class BookingService:
             if is_refused:
                 self._entry_refused(booked, order, reason)
             else:
-                self._entry_cancelled(booked, order, reason)
+                asked = order.reason if order.status is OrderStatus.PENDING_CANCEL else reason
+                booked.cancel_entry(order, asked)
             return
         if order.role is OrderRole.EXIT and booked.trade.status in OPEN_TRADE:
             self._rearm(booked, order, reason)
@@ -259,20 +259,9 @@ class BookingService:
     @staticmethod
     def _entry_refused(booked: BookedTrade, order: Order, reason: str) -> None:
         booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
-        if booked.trade.status in _UNFILLED:
+        if booked.trade.status in UNFILLED_TRADE:
             booked.move_trade(TradeStatus.FAILED, EventType.TRADE_FAILED, reason, close_reason=reason[:32])
         booked.end_exits(reason)
-
-    @staticmethod
-    def _entry_cancelled(booked: BookedTrade, order: Order, reason: str) -> None:
-        why = order.reason if order.status is OrderStatus.PENDING_CANCEL else reason
-        expired = why == "expires_at"
-        target = OrderStatus.EXPIRED if expired else OrderStatus.CANCELLED
-        event = EventType.ORDER_EXPIRED if expired else EventType.ORDER_CANCELLED
-        booked.move(order, target, event, why)
-        if booked.trade.status in _UNFILLED:
-            booked.move_trade(TradeStatus.CANCELLED, EventType.TRADE_UPDATED, ENTRY_CANCELLED, close_reason="cancelled")
-            booked.end_exits(ENTRY_CANCELLED)
 
 
 def _reason(result: TradeResult) -> str:

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.core.clock import Clock
-from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
+from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event, trade_event
 from app.domain.intents import close_payload
 from app.domain.triggers import Crossing
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.trade_rows import intent_row
 
 SEND_GRACE = timedelta(seconds=2)
 
@@ -99,18 +100,8 @@ class ClaimService:
     def _intent(self, order: Order, trade: Trade) -> Intent:
         if trade.venue_trade_index is None:
             raise LookupError(f"trade {trade.id} is open without a venue index")
-        return Intent(
-            order_id=order.id,
-            trade_id=trade.id,
-            attempt=order.attempt,
-            kind=IntentKind.CLOSE,
-            provider=trade.provider,
-            venue_account_id=trade.venue_account_id,
-            pair_id=trade.pair_id,
-            payload=close_payload(trade.venue_trade_index, trade.side, trade.size),
-            status=IntentStatus.NEW,
-            next_run_at=self._clock.now() + SEND_GRACE,
-        )
+        payload = close_payload(trade.venue_trade_index, trade.side, trade.size)
+        return intent_row(order, trade, IntentKind.CLOSE, payload, self._clock.now() + SEND_GRACE)
 
 
 def _is_current(order: Order, crossing: Crossing) -> bool:

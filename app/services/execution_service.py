@@ -9,7 +9,7 @@ from loguru import logger
 
 from app.core.clock import Clock
 from app.domain.enums import IntentKind, OrderStatus, TradeStatus
-from app.domain.errors import ProviderTimeout, Unavailable
+from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
@@ -113,7 +113,7 @@ class ExecutionService:
         async with self._slots:
             try:
                 result = await self._call_venue(intent)
-            except ProviderTimeout as error:
+            except (ProviderTimeout, ProviderError) as error:
                 logger.warning("Outcome of intent {intent} is unknown: {error}", intent=intent.id, error=error.message)
                 await self._mark_unknown(intent)
                 return

@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
-from app.domain.enums import OrderRole, OrderStatus, PositionSide, TradeStatus, TriggerBy
+from app.domain.enums import OrderRole, OrderStatus, PositionSide, TriggerBy
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import EventType, order_event, position_event
-from app.domain.lifecycle import OPEN_TRADE
+from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.order_rules import check_exit
 from app.domain.order_terms import ExitLevels, ExitTerms, amended
 from app.domain.prices import Quote
@@ -14,9 +14,8 @@ from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import hint_exits
 from app.services.execution_service import ExecutionService
 from app.services.market_view import MarketView
-from app.services.trading_service import TradingService, exit_row
-
-_UNFILLED = (TradeStatus.PENDING, TradeStatus.SUBMITTED)
+from app.services.trade_rows import exit_row
+from app.services.trading_service import TradingService
 
 
 class ExitOrderService:
@@ -37,7 +36,7 @@ class ExitOrderService:
         pair = self._market.pair(pair_id)
         async with self._uow() as work:
             trade = await work.trades.at(user_id, pair_id, trade_index, lock=True)
-            if trade is None or (trade.status not in OPEN_TRADE and trade.status not in _UNFILLED):
+            if trade is None or (trade.status not in OPEN_TRADE and trade.status not in UNFILLED_TRADE):
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
             quote = self._market.quote(pair)
             position = await work.positions.of_trade(trade.id)
@@ -88,7 +87,7 @@ class ExitOrderService:
         intent_id: int | None = None
         async with self._uow() as work:
             order, trade = await self._locked(work, user_id, order_id)
-            if order.role is OrderRole.ENTRY and trade.status in _UNFILLED:
+            if order.role is OrderRole.ENTRY and trade.status in UNFILLED_TRADE:
                 order, intent_id = await self._trading.write_cancel(work, trade, "user")
             elif order.role is OrderRole.EXIT and order.status in (OrderStatus.PENDING, OrderStatus.WAITING):
                 work.orders.move_locked(order, OrderStatus.CANCELLED, reason="user", version=order.version + 1)

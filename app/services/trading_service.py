@@ -8,22 +8,24 @@ from decimal import Decimal
 
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
+from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
 from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
 from app.domain.events import EventType, order_event, trade_event
 from app.domain.intents import OpenPayload, close_payload
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.money import ZERO
-from app.domain.order_rules import check_open, check_times, close_size, entry_side, exit_side, side_of
+from app.domain.order_rules import check_open, check_times, close_size, side_of
 from app.domain.order_terms import ExitTerms, OpenTerms, fingerprint
 from app.domain.positions import fee_of, liquidation_price, size_of
 from app.domain.prices import Quote
 from app.models.market import Pair, VenueAccount
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booked_trade import BookedTrade
 from app.services.booking_service import settled_topic
 from app.services.execution_service import ExecutionService
 from app.services.market_view import MarketView
+from app.services.trade_rows import close_row, entry_row, exit_row, intent_row, trade_row
 
 # A request sends its own intents; settlement looks after those whose request died.
 SEND_GRACE = timedelta(seconds=2)
@@ -98,16 +100,12 @@ class TradingService:
         Raises the refusal, before anything is written or as the venue gave it; ProviderTimeout is never raised:
         an order whose outcome is unknown is returned as such.
         """
-        pair, exits = await self._check(trader, terms)
-        async with self._uow() as work:
-            account = await work.venue_accounts.ensure_locked(trader.user_id, pair.venue)
-            earlier = await self._earlier(work, trader, terms)
-            if earlier is not None:
-                return await self.placed(trader.user_id, earlier.id)
-            order, intent = await self._write_open(work, account, terms, pair, exits)
-            if key is not None:
-                await work.idempotency.bind(trader.user_id, key.key, order.id)
-        await self._send_and_wait(order.id, intent.id)
+        order = await self._asked_before(trader.user_id, terms)
+        if order is None:
+            pair, exits = await self._check(trader, terms)
+            order, intent = await self._place(trader, terms, pair, exits, key)
+            if intent is not None:
+                await self._send_and_wait(order.id, intent.id)
         return await self.placed(trader.user_id, order.id)
 
     async def close_trade(
@@ -192,19 +190,31 @@ class TradingService:
         exits = check_open(terms, pair, _entry_price(terms, quote), quote.tick.mark)
         return pair, exits
 
-    @staticmethod
-    async def _earlier(work: UnitOfWork, trader: Trader, terms: OpenTerms) -> Order | None:
-        """The order that the same request made before under its client_order_id; raises for another request."""
+    async def _asked_before(self, user_id: int, terms: OpenTerms) -> Order | None:
+        """The order of the same request, whatever the market has done since."""
         if terms.client_order_id is None:
             return None
-        earlier = await work.orders.by_client_order_id(trader.user_id, terms.client_order_id)
-        if earlier is not None and earlier.fingerprint != fingerprint(terms):
-            raise Conflict(
-                f"client_order_id {terms.client_order_id} is order {earlier.id}, which asked for something else.",
-                code="ALREADY_EXISTS",
-                order_id=earlier.id,
-            )
-        return earlier
+        async with self._uow() as work:
+            return await _earlier(work, user_id, terms)
+
+    async def _place(
+        self,
+        trader: Trader,
+        terms: OpenTerms,
+        pair: Pair,
+        exits: Sequence[ExitTerms],
+        key: RequestKey | None,
+    ) -> tuple[Order, Intent | None]:
+        """Write an order and its intent; no intent where the same request was faster."""
+        async with self._uow() as work:
+            account = await work.venue_accounts.ensure_locked(trader.user_id, pair.venue)
+            earlier = await _earlier(work, trader.user_id, terms)
+            if earlier is not None:
+                return earlier, None
+            order, intent = await self._write_open(work, account, terms, pair, exits)
+            if key is not None:
+                await work.idempotency.bind(trader.user_id, key.key, order.id)
+        return order, intent
 
     async def _write_open(
         self, work: UnitOfWork, account: VenueAccount, terms: OpenTerms, pair: Pair, exits: Sequence[ExitTerms]
@@ -213,45 +223,9 @@ class TradingService:
         side = side_of(is_long=terms.is_long)
         entry = terms.price if terms.order_type is OrderType.LIMIT else self._market.quote(pair).tick.mark
         quantity = size_of(terms.collateral, terms.leverage, entry or ZERO, pair.size_step)
-        trade = await work.trades.add(
-            Trade(
-                user_id=account.user_id,
-                venue_account_id=account.id,
-                provider=pair.venue,
-                asset=pair.base,
-                asset_type=pair.category.code,
-                pair_id=pair.id,
-                trade_index=trade_index,
-                direction=terms.is_long,
-                collateral=terms.collateral,
-                leverage=terms.leverage,
-                size=ZERO,
-                fees=ZERO,
-                status=TradeStatus.PENDING,
-            )
-        )
-        order = Order(
-            user_id=account.user_id,
-            trade_id=trade.id,
-            pair_id=pair.id,
-            client_order_id=terms.client_order_id,
-            fingerprint=fingerprint(terms),
-            provider=pair.venue,
-            asset=pair.base,
-            role=OrderRole.ENTRY,
-            order_type=OrderType.LIMIT if terms.order_type is OrderType.LIMIT else OrderType.MARKET,
-            side=entry_side(side),
-            quantity=quantity,
-            price=terms.price,
-            max_slippage=terms.max_slippage,
-            status=OrderStatus.PENDING,
-            expires_at=terms.expires_at,
-            valid_until=terms.valid_until,
-        )
-        await work.orders.add_named(order)
-        rows = [exit_row(exit_terms, trade, quantity, OrderStatus.WAITING) for exit_terms in exits]
-        for row in rows:
-            await work.orders.add(row)
+        trade = await work.trades.add(trade_row(terms, account, pair, trade_index))
+        order = await work.orders.add_named(entry_row(terms, trade, quantity))
+        rows = [await work.orders.add(exit_row(asked, trade, quantity, OrderStatus.WAITING)) for asked in exits]
         payload = OpenPayload(
             order_type=order.order_type,
             side=side,
@@ -280,20 +254,7 @@ class TradingService:
             )
         self._market.tradable_quote(pair)
         size = close_size(trade.size, fraction, pair.size_step)
-        order = Order(
-            user_id=trade.user_id,
-            trade_id=trade.id,
-            pair_id=trade.pair_id,
-            provider=trade.provider,
-            asset=trade.asset,
-            role=OrderRole.CLOSE,
-            order_type=OrderType.MARKET,
-            side=exit_side(trade.side),
-            reduce_only=True,
-            quantity=size,
-            status=OrderStatus.PENDING,
-        )
-        await work.orders.add(order)
+        order = await work.orders.add(close_row(trade, size))
         work.trades.move_locked(trade, TradeStatus.CLOSING)
         payload = close_payload(trade.venue_trade_index, trade.side, size)
         intent = await work.intents.add(self._intent(order, trade, IntentKind.CLOSE, payload))
@@ -308,16 +269,7 @@ class TradingService:
         orders = await work.orders.of_trade_locked(trade.id)
         entry = next(order for order in orders if order.role is OrderRole.ENTRY)
         if await work.intents.withdraw_unsent(trade.id, reason, IntentKind.OPEN):
-            work.orders.move_locked(entry, OrderStatus.CANCELLED, reason=reason)
-            work.trades.move_locked(trade, TradeStatus.CANCELLED, close_reason="cancelled")
-            work.emit(
-                order_event(EventType.ORDER_CANCELLED, entry, reason),
-                trade_event(EventType.TRADE_UPDATED, trade, "entry_cancelled"),
-            )
-            for order in orders:
-                if order.status is OrderStatus.WAITING:
-                    work.orders.move_locked(order, OrderStatus.CANCELLED, reason="entry_cancelled")
-                    work.emit(order_event(EventType.ORDER_CANCELLED, order, "entry_cancelled"))
+            BookedTrade(work, self._clock.now(), trade, list(orders)).cancel_entry(entry, reason)
             return entry, None
         sent = await work.intents.live_of_order(entry.id, IntentKind.OPEN)
         if entry.status is not OrderStatus.PENDING or sent is None:
@@ -333,55 +285,39 @@ class TradingService:
         return entry, intent.id
 
     def _intent(self, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:
-        return Intent(
-            order_id=order.id,
-            trade_id=trade.id,
-            attempt=order.attempt,
-            kind=kind,
-            provider=trade.provider,
-            venue_account_id=trade.venue_account_id,
-            pair_id=trade.pair_id,
-            payload=dict(payload),
-            status=IntentStatus.NEW,
-            next_run_at=self._clock.now() + SEND_GRACE,
-        )
+        return intent_row(order, trade, kind, payload, self._clock.now() + SEND_GRACE)
 
     async def _send_and_wait(self, order_id: int, intent_id: int) -> None:
-        """Send an intent; wait until it is booked, its outcome is unknown, or the wait is over."""
+        """Send an intent; wait until it is booked, its outcome is unknown, or the wait is over.
+
+        The order stands whatever becomes of the sending, so that its state is the answer.
+        """
         booked = asyncio.Event()
         unsubscribe = self._broadcast.subscribe(settled_topic(order_id), lambda _: booked.set())
         try:
-            await self._execution.send([intent_id])
+            sending = self._execution.start([intent_id])
             async with asyncio.timeout(self._wait_seconds):
-                await booked.wait()
+                await asyncio.wait([sending])
+                if sending.exception() is None:
+                    await booked.wait()
         except TimeoutError:
             return
         finally:
             unsubscribe()
 
 
-def exit_row(exit_terms: ExitTerms, trade: Trade, quantity: Decimal, status: OrderStatus) -> Order:
-    """The row of an exit of a trade."""
-    return Order(
-        user_id=trade.user_id,
-        trade_id=trade.id,
-        pair_id=trade.pair_id,
-        provider=trade.provider,
-        asset=trade.asset,
-        role=OrderRole.EXIT,
-        order_type=exit_terms.order_type,
-        side=exit_side(trade.side),
-        reduce_only=True,
-        quantity=quantity,
-        stop_price=exit_terms.stop_price,
-        take_profit_price=exit_terms.take_profit_price,
-        trailing_stop_distance=exit_terms.trailing_stop_distance,
-        trailing_stop_percentage=exit_terms.trailing_stop_percentage,
-        oco_stop_price=exit_terms.oco_stop_price,
-        oco_take_profit_price=exit_terms.oco_take_profit_price,
-        trigger_by=exit_terms.trigger_by,
-        status=status,
-    )
+async def _earlier(work: UnitOfWork, user_id: int, terms: OpenTerms) -> Order | None:
+    """The order that the same request made before under its client_order_id; raises for another request."""
+    if terms.client_order_id is None:
+        return None
+    earlier = await work.orders.by_client_order_id(user_id, terms.client_order_id)
+    if earlier is not None and earlier.fingerprint != fingerprint(terms):
+        raise Conflict(
+            f"client_order_id {terms.client_order_id} is order {earlier.id}, which asked for something else.",
+            code="ALREADY_EXISTS",
+            order_id=earlier.id,
+        )
+    return earlier
 
 
 def refusal_of(order: Order, provider: str) -> MarqetError:
