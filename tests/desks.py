@@ -19,6 +19,7 @@ from app.domain.routing import parse_rules
 from app.domain.triggers import Crossing
 from app.models.market import Pair
 from app.models.trading import Intent, Order, Position, Trade
+from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import BookingService
 from app.services.claim_service import Claim, ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
@@ -34,6 +35,7 @@ from app.services.trading_service import Placed, RequestKey, Trader, TradingServ
 from tests.factories import create_person, open_terms
 from tests.fakes import ScriptedVenue
 from tests.venues import HandBoard
+from tests.waiting import until
 
 LIVE_INTENT = (IntentStatus.NEW, IntentStatus.SENT, IntentStatus.RESTING)
 _indexes = itertools.count(1)
@@ -44,6 +46,7 @@ class Desk:
     """One user on one scripted venue whose single pair is BTC, quoted 999.50 to 1000.50 at first."""
 
     container: Container
+    uow: UnitOfWorkFactory
     venue: ScriptedVenue
     directory: PairDirectory
     board: HandBoard
@@ -54,15 +57,15 @@ class Desk:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        uow, clock, broadcast = self.container.uow, self.container.clock, self.container.broadcast
+        uow, clock, broadcast = self.uow, self.container.clock, self.container.broadcast
         factory = ProviderFactory({self.venue.name: self.venue})
         router = ProviderRouter(factory, parse_rules(self.venue.name, [], []), self.directory)
-        self.uow = uow
         self.booking = BookingService(uow, self.board, clock)
         self.venue.on_fill(self.booking.book_fill)
         self.market = MarketView(uow, self.directory, router, self.board, clock)
         self.execution = ExecutionService(uow, factory, self.directory, self.booking, clock)
         self.trading = TradingService(uow, self.market, self.execution, broadcast, clock, self.wait_seconds)
+        self._hasty = TradingService(uow, self.market, self.execution, broadcast, clock, 0)
         self.exits = ExitOrderService(uow, self.market, self.trading, self.execution)
         self.claims = ClaimService(uow, clock)
         self.idempotency = IdempotencyService(uow)
@@ -87,6 +90,19 @@ class Desk:
         terms = open_terms(**values)
         return await self.trading.open_trade(self.trader, terms, None if key is None else RequestKey(key))
 
+    async def open_unsettled(self, **values: Any) -> Placed:
+        """Ask for one that the venue will not settle at once; how it stands when the venue has answered."""
+        return await self.answered(await self.open_hasty(**values))
+
+    async def open_hasty(self, **values: Any) -> Placed:
+        """Ask for one and do not wait for the venue at all."""
+        return await self._hasty.open_trade(self.trader, open_terms(**values), None)
+
+    async def answered(self, placed: Placed) -> Placed:
+        """How an order stands once the venue has answered every call."""
+        await until(lambda: self.execution.is_idle)
+        return await self.trading.placed(self.user_id, placed.order.id)
+
     async def write(self, **values: Any) -> tuple[Trade, Order, Intent]:
         """Write an opening order as a process does that dies before it sends it."""
         service, terms = self.trading, open_terms(**values)
@@ -102,6 +118,11 @@ class Desk:
         return await self.trading.close_trade(
             self.trader, trade.pair_id, trade.trade_index, Decimal(fraction), request_key
         )
+
+    async def close_unsettled(self, trade: Trade, fraction: str = "1") -> Placed:
+        """Ask for a close that the venue will not settle at once; how it stands when the venue has answered."""
+        placed = await self._hasty.close_trade(self.trader, trade.pair_id, trade.trade_index, Decimal(fraction), None)
+        return await self.answered(placed)
 
     async def write_close(self, trade: Trade, fraction: str = "1") -> tuple[Order, Intent]:
         """Write a close as a process does that dies before it sends it."""
@@ -125,13 +146,17 @@ class Desk:
         """Claim, without sending."""
         return await self.claims.claim(crossed)
 
-    async def fire(self, order: Order, price: str = "950") -> Claim:
+    async def claim_and_send(self, crossed: Crossed) -> Claim:
         """Claim one exit and send its close."""
-        (claim,) = await self.claim(self.crossed(order, price))
+        (claim,) = await self.claim(crossed)
         assert claim.outcome is ClaimOutcome.WON
         assert claim.intent_id is not None
         await self.execution.send([claim.intent_id])
         return claim
+
+    async def fire(self, order: Order, price: str = "950") -> Claim:
+        """An exit fires now: claim it and send its close."""
+        return await self.claim_and_send(self.crossed(order, price))
 
     async def settle(self) -> None:
         """Let the time of everything in flight come, and settle once."""
@@ -256,14 +281,16 @@ async def make_directory(container: Container) -> PairDirectory:
     return directory
 
 
-async def make_desk(container: Container, directory: PairDirectory, *, wait_seconds: float = 0.05) -> Desk:
+async def make_desk(
+    container: Container, uow: UnitOfWorkFactory, directory: PairDirectory, *, wait_seconds: float = 60
+) -> Desk:
     """A new user on a new venue."""
     venue = ScriptedVenue(CATALOGUE[0].listing, _indexes)
     board = HandBoard()
     board.clock.set(datetime.now(UTC))
     pair = directory.resolve_pair("BTCUSDT", venue.name)
     person = await create_person(container)
-    desk = Desk(container, venue, directory, board, pair, person.id, wait_seconds)
+    desk = Desk(container, uow, venue, directory, board, pair, person.id, wait_seconds)
     desk.tick("999.50", "1000.50")
     return desk
 

@@ -1,12 +1,16 @@
 """Rows and people that tests start from."""
 
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from app.bootstrap import Container
+from app.core.database import Database
 from app.domain.enums import (
     IntentKind,
     IntentStatus,
@@ -19,9 +23,11 @@ from app.domain.enums import (
 from app.domain.order_terms import OpenTerms
 from app.models.market import Pair
 from app.models.trading import Intent, Order, Trade
-from app.repositories.unit_of_work import UnitOfWork
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import ClientInfo
 
+# A loaded machine makes rows wait longer for each other than a user would.
+PATIENCE_SECONDS = 60.0
 PASSWORD = "a long enough phrase"
 _numbers = itertools.count(1)
 
@@ -62,6 +68,24 @@ def open_terms(**values: Any) -> OpenTerms:
         "order_type": OrderType.MARKET,
     }
     return OpenTerms(**(base | values))
+
+
+@asynccontextmanager
+async def patient_uow(container: Container, url: str) -> AsyncIterator[UnitOfWorkFactory]:
+    """Units of work on a pool of their own that wait for locks as long as it takes."""
+    database = Database(
+        url,
+        application_name="patient",
+        pool_size=30,
+        pool_timeout=PATIENCE_SECONDS,
+        statement_timeout_seconds=PATIENCE_SECONDS,
+        lock_timeout_seconds=PATIENCE_SECONDS,
+        idle_in_transaction_timeout_seconds=PATIENCE_SECONDS,
+    )
+    try:
+        yield partial(UnitOfWork, database, container.broadcast)
+    finally:
+        await database.aclose()
 
 
 async def create_trade(work: UnitOfWork, user_id: int, pair: Pair, **values: Any) -> Trade:

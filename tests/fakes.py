@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from app.core.database import in_transaction
 from app.domain.enums import OrderSide, PositionSide
-from app.domain.errors import NotFound, ProviderTimeout, Unavailable
+from app.domain.errors import NotFound, ProviderError, ProviderTimeout, Unavailable
 from app.domain.money import credit_usdc, stored
 from app.domain.order_rules import entry_side, exit_side
 from app.domain.positions import Closing, close_at, fee_of, liquidate_at, liquidation_price, size_of
@@ -66,6 +66,7 @@ class Act(StrEnum):
     PART_ONLY = "executes the quantity given and gives up the rest"
     REJECT = "refuses it for the reason given"
     UNHEARD = "executes it, and its answer is lost"
+    NONSENSE = "executes it, and answers what nobody understands"
     LATE = "is silent; the request arrives when the test says so, or never"
     UNSENT = "cannot be reached at all"
     HANG = "answers once `gate` is set, then as FILL"
@@ -265,10 +266,12 @@ class ScriptedVenue(BaseTradingProvider):
             case Act.PART_ONLY:
                 self.execute(params.client_id, argument)
                 self.end(params.client_id, VenueOutcome.CANCELLED)
-            case Act.FILL | Act.HANG | Act.UNHEARD:
+            case Act.FILL | Act.HANG | Act.UNHEARD | Act.NONSENSE:
                 self.execute(params.client_id)
         if step is Act.UNHEARD:
             raise ProviderTimeout
+        if step is Act.NONSENSE:
+            raise ProviderError
         return order.result()
 
     def _next(self, kind: str, client_id: int) -> tuple[Act, str | None]:

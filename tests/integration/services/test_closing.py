@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ from app.services.trading_service import Placed
 from tests.desks import Desk, again
 from tests.fakes import Act
 
-STOP = {"stop_price": Decimal(950)}
+STOP: dict[str, Any] = {"stop_price": Decimal(950)}
 OPEN, CLOSING, CLOSED = TradeStatus.OPEN, TradeStatus.CLOSING, TradeStatus.CLOSED
 
 
-async def opened(desk: Desk, **values: object) -> Trade:
+async def opened(desk: Desk, **values: Any) -> Trade:
     return (await desk.open(**(STOP | values))).trade
 
 
@@ -39,7 +40,12 @@ async def test_a_close_ends_the_trade_and_its_exits(desk: Desk) -> None:
     )
     assert (order.status, order.average_price) == (OrderStatus.FILLED, Decimal(1100))
     closed = placed.trade
-    assert (closed.status, closed.size, closed.exit_price, closed.close_reason) == (CLOSED, 0, Decimal(1100), "user")
+    assert (closed.status, closed.size, closed.exit_price, closed.close_reason) == (
+        CLOSED,
+        Decimal(0),
+        Decimal(1100),
+        "user",
+    )
     assert closed.pnl == fill.pnl == Decimal("99.450250")
     assert closed.closed_at is not None
     assert [e.status for e in placed.exits] == [OrderStatus.CANCELLED]
@@ -193,7 +199,7 @@ async def test_a_close_that_never_arrived_leaves_the_trade_open_once_it_can_arri
 async def test_a_close_that_fills_in_parts_is_closing_until_the_last(desk: Desk) -> None:
     trade = await opened(desk)
     desk.venue.will("close", (Act.PART, "0.4"))
-    placed = await desk.close(trade)
+    placed = await desk.close_unsettled(trade)
     seen = [(placed.order.status, placed.trade.status, placed.trade.size, placed.exits[0].quantity)]
     intent = (await desk.intents(trade))[-1]
 
@@ -228,7 +234,7 @@ async def test_a_close_that_gives_up_after_a_part_leaves_the_rest_open_and_prote
 async def test_a_close_that_is_refused_after_a_part_leaves_the_rest_open(desk: Desk) -> None:
     trade = await opened(desk)
     desk.venue.will("close", (Act.PART, "0.4"))
-    placed = await desk.close(trade)
+    placed = await desk.close_unsettled(trade)
     intent = (await desk.intents(trade))[-1]
     desk.venue.end(intent.id, VenueOutcome.REJECTED, "MARGIN")
 
@@ -275,9 +281,7 @@ async def test_a_refused_protective_close_is_latched_and_claimed_again(desk: Des
         async with desk.uow() as work:
             latched = (await work.orders.rows([stop.id]))[0]
         crossed = desk.crossed(stop) if attempt == 0 else again(latched)
-        (claim,) = await desk.claim(crossed)
-        assert claim.intent_id is not None
-        await desk.execution.send([claim.intent_id])
+        await desk.claim_and_send(crossed)
         row = await desk.order(stop)
         seen.append((row.status, row.attempt, row.latched_sequence, (await desk.trade(trade)).status))
 
@@ -320,8 +324,7 @@ async def test_a_protective_close_that_fills_in_part_and_gives_up_is_claimed_for
     row = await desk.order(stop)
     left = (await desk.trade(trade)).size
     assert row.quantity - row.filled_quantity == left
-    (claim,) = await desk.claim(again(row))
-    await desk.execution.send([claim.intent_id])
+    await desk.claim_and_send(again(row))
     assert (await desk.trade(trade)).status is CLOSED
     assert (await desk.order(stop)).filled_quantity == Decimal("0.4") + left
 
@@ -349,7 +352,7 @@ async def test_a_liquidation_ends_the_trade_with_its_whole_margin(desk: Desk) ->
     await desk.booking.book_fill(desk.venue.liquidate(trade.venue_trade_index or ""))
 
     gone = await desk.trade(trade)
-    assert (gone.status, gone.size, gone.close_reason) == (TradeStatus.LIQUIDATED, 0, "liquidated")
+    assert (gone.status, gone.size, gone.close_reason) == (TradeStatus.LIQUIDATED, Decimal(0), "liquidated")
     opening_fee = desk.venue.fills[0].fee
     assert (gone.pnl or 0) - (gone.fees - opening_fee) == Decimal(-100)
     assert await desk.events(told) == [
@@ -403,7 +406,7 @@ async def test_a_liquidation_after_a_part_close_that_was_not_heard_of_loses_neit
     await desk.settlement.reconcile(desk.venue.name)
 
     gone = await desk.trade(trade)
-    assert (gone.status, gone.size) == (TradeStatus.LIQUIDATED, 0)
+    assert (gone.status, gone.size) == (TradeStatus.LIQUIDATED, Decimal(0))
     assert gone.pnl == sum(fill.pnl for fill in desk.venue.fills)
 
 
