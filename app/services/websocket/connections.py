@@ -107,6 +107,11 @@ class Connection:
                     self.subscriptions[channel] = previous
                     self._tell_held(subscription.held)
 
+    def forget_held(self) -> None:
+        """Drop what is held back: it will be delivered again."""
+        for subscription in self.subscriptions.values():
+            subscription.held.clear()
+
     def drop(self) -> None:
         """End the connection without a word, as its client hears none."""
         if self.on_drop is not None:

@@ -61,6 +61,9 @@ class UserStream:
             self._notify(self.user_id, None)
         elif sequence < self._first:
             self._is_behind = True
+            # All of it is handed on again, and what comes must come in order.
+            for connection in self.connections.values():
+                connection.forget_held()
         else:
             return
         self._first = self.last = sequence

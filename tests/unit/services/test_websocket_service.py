@@ -72,27 +72,28 @@ def told(connection: Connection) -> list[int]:
     return [frame["sequence"] for frame in sent if "sequence" in frame]
 
 
+@pytest.mark.parametrize("is_settled", [True, False])
 async def test_a_snapshot_older_than_where_others_began_misses_nothing(
-    container: Container, frames: FrameFactory, person: Person
+    container: Container, frames: FrameFactory, person: Person, is_settled: bool
 ) -> None:
-    """Two clients subscribe at once; the one whose snapshot is older is told of it later."""
+    """Clients subscribe at once, and those whose snapshots are older come later, some while the log is being read."""
     async with container.uow() as work:
         for number in range(6):
             work.emit(Event(person.id, EventType.TRADE_UPDATED, {"number": number}))
     snapshots = ScriptedSnapshots(container, frames)
     streams = EventStreams(container.uow, MemoryBroadcast(), frames, snapshots)
     hub = hub_of(container, frames)
-    early, late = (hub.connect("test", identity(person.id)) for _ in range(2))
-    asking = [asyncio.create_task(streams.subscribe(person.id, each, TRADES)) for each in (early, late)]
-    await until(lambda: len(snapshots.asked) == 2)
-    snapshots.asked[1].set_result(5)
-    await asking[1]
-    await streams.find_missed()
-    snapshots.asked[0].set_result(2)
-    await asking[0]
+    clients = [hub.connect("test", identity(person.id)) for _ in range(4)]
+    asking = [asyncio.create_task(streams.subscribe(person.id, client, TRADES)) for client in clients]
+    await until(lambda: len(snapshots.asked) == 4)
+    for client, sequence in ((0, 5), (1, 2), (2, 4), (3, 1)):
+        snapshots.asked[client].set_result(sequence)
+        await asking[client]
+        await streams.find_missed()
+        if is_settled:
+            await streams.settle()
     await streams.settle()
-    assert told(early) == [3, 4, 5, 6]
-    assert told(late) == [6]
+    assert [told(client) for client in clients] == [[6], [3, 4, 5, 6], [5, 6], [2, 3, 4, 5, 6]]
 
 
 async def test_a_subscription_that_fails_leaves_all_as_it_was(
