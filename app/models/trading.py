@@ -125,6 +125,7 @@ class Order(Base, Timestamped):
     price_protect: Mapped[bool] = mapped_column(server_default="false")
     status: Mapped[OrderStatus] = mapped_column(StoredEnum(OrderStatus))
     reason: Mapped[str | None] = mapped_column(String(64))
+    refusal_details: Mapped[dict[str, str]] = mapped_column(JSONB, server_default="{}")
     version: Mapped[int] = mapped_column(server_default="0")
     attempt: Mapped[int] = mapped_column(server_default="0")
     armed_sequence: Mapped[int | None] = mapped_column(BigInteger)

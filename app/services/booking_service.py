@@ -138,6 +138,7 @@ class BookingService:
             case VenueOutcome.REJECTED | VenueOutcome.CANCELLED:
                 if intent.status not in _ENDED or order.status is OrderStatus.PARTIALLY_FILLED:
                     booked.finish(intent, IntentStatus.REJECTED, _reason(result))
+                    order.refusal_details = result.details
                     self._ended(booked, order, result.outcome, _reason(result))
             case _:
                 return

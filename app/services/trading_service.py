@@ -1,6 +1,7 @@
 """Opens and closes trades: the request is checked, written with its intent, carried out, and answered."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +30,7 @@ from app.services.trade_rows import close_row, entry_row, exit_row, intent_row, 
 
 # A request sends its own intents; settlement looks after those whose request died.
 SEND_GRACE = timedelta(seconds=2)
+_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 # Reasons of a venue that are refusals of ours too: the request as it stood could not work.
 _BAD_REQUEST = frozenset({"INSUFFICIENT_BALANCE", "SLIPPAGE_EXCEEDED", "SIZE_BELOW_MINIMUM", "EXPIRED_REQUEST"})
 
@@ -321,15 +323,23 @@ async def _earlier(work: UnitOfWork, user_id: int, terms: OpenTerms) -> Order | 
 
 
 def refusal_of(order: Order, provider: str) -> MarqetError:
-    """The error that a venue's refusal of an order is answered with."""
+    """The error that a venue's refusal of an order is answered with; its details are the venue's and the order's id.
+
+    Amounts, which venues tell as text, become numbers.
+    """
     reason = order.reason or "VENUE_REFUSED"
+    refusal: MarqetError
     if reason in _BAD_REQUEST:
-        return InvalidRequest(code=reason, order_id=order.id)
-    if reason == "MARKET_CLOSED":
-        return Conflict(code=reason, order_id=order.id)
-    if reason in ("PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
-        return Unavailable(code=reason, order_id=order.id)
-    return ProviderError(code="TRADE_EXECUTION_FAILED", order_id=order.id, provider=provider, reason=reason)
+        refusal = InvalidRequest(code=reason)
+    elif reason == "MARKET_CLOSED":
+        refusal = Conflict(code=reason)
+    elif reason in ("PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
+        refusal = Unavailable(code=reason)
+    else:
+        refusal = ProviderError(code="TRADE_EXECUTION_FAILED", provider=provider, reason=reason)
+    told = {name: Decimal(text) if _AMOUNT.fullmatch(text) else text for name, text in order.refusal_details.items()}
+    refusal.details = {**told, **refusal.details, "order_id": order.id}
+    return refusal
 
 
 def _entry_price(terms: OpenTerms, quote: Quote) -> Decimal:

@@ -708,6 +708,7 @@ def upgrade() -> None:
         sa.Column("price_protect", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
+        sa.Column("refusal_details", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("armed_sequence", sa.BigInteger(), nullable=True),
