@@ -3,10 +3,10 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, MetaData, Numeric, String, func
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 
@@ -67,9 +67,6 @@ UpdatedAt = Annotated[
 class Base(DeclarativeBase):
     """All tables; constraint names are fixed so that migrations can name them."""
 
-    # What the database sets itself is read back by RETURNING, so that no attribute is left to load later.
-    __mapper_args__: Any = {"eager_defaults": True}
-
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -79,6 +76,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, object]:  # noqa: N805 - called with the class
+        """What the database sets itself is read back by RETURNING, so that no attribute is left to load later."""
+        return {"eager_defaults": True}
 
 
 class Timestamped:
