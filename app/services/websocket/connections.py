@@ -56,6 +56,18 @@ class Wish:
 class Connection:
     """A client's subscriptions and its outbox. Several may belong to one user."""
 
+    __slots__ = (
+        "_max_held",
+        "address",
+        "id",
+        "identity",
+        "on_drop",
+        "outbox",
+        "pairs",
+        "sending_since",
+        "subscriptions",
+    )
+
     def __init__(self, connection_id: int, address: str, outbox: Outbox, max_held: int) -> None:
         self.id = connection_id
         self.address = address
