@@ -210,6 +210,7 @@ def _websockets(
             connections_per_user=settings.websocket_connections_per_user,
             pairs=settings.websocket_pairs,
             messages_per_second=settings.websocket_messages_per_second,
+            message_burst=max(1, round(2 * settings.websocket_messages_per_second)),
         ),
     )
     live = LivePositionService(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from app.bootstrap import Container
+from app.models.market import Pair
 from app.services.websocket_service import WebSocketLimits
 from tests.factories import Person
 from tests.integration.websocket.client import open_socket
@@ -116,3 +118,25 @@ async def test_a_flood_ends_the_connection(server: RunningServer, person: Person
         kinds = [frame["type"] for frame in socket.seen[1:]]
         assert kinds == ["pong"] * 30 + ["error"]
         assert socket.seen[-1]["data"]["code"] == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(ConnectionRefusedError(), "SERVICE_UNAVAILABLE"), (RuntimeError("ours"), "INTERNAL_ERROR")]
+)
+async def test_what_fails_on_our_side_is_told_without_its_text_and_the_socket_stays_open(
+    server: RunningServer,
+    container: Container,
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    code: str,
+) -> None:
+    async def broken(_text: str, _is_sandbox: bool) -> Pair:
+        raise failure
+
+    monkeypatch.setattr(container.websockets, "find_pair", broken)
+    async with open_socket(server, token=person.access_token) as socket:
+        answer = await socket.ask(type="subscribe", channel="prices", data={"pairs": ["BTCUSDT"]})
+        assert (answer["type"], answer["data"]["code"]) == ("error", code)
+        assert "ours" not in answer["data"]["message"]
+        assert (await socket.ask(type="ping"))["type"] == "pong"
