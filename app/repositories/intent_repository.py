@@ -1,7 +1,7 @@
 """Questions about intents: effects on venues, written before they are sent."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, func, select, update
@@ -55,10 +55,10 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
             update(Intent).where(Intent.id == intent_id).values(next_run_at=func.clock_timestamp() + delay)
         )
 
-    async def has_lapsed(self, intent_id: int) -> bool:
-        """Whether the intent can no longer land, by the database's clock."""
-        query = select(Intent.id).where(Intent.id == intent_id, Intent.not_after < func.clock_timestamp())
-        return await self.session.scalar(query) is not None
+    async def now(self) -> datetime:
+        """The database's clock, by which `not_after` is set."""
+        instant: datetime = (await self.session.scalars(select(func.clock_timestamp()))).one()
+        return instant
 
     async def live_of_order(self, order_id: int, kind: IntentKind) -> Intent | None:
         """The intent of an order that has not ended, newest attempt first."""

@@ -1,24 +1,24 @@
 """Looks after effects whose request is gone: sends what was never sent, asks about what was, reconciles."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from loguru import logger
 
 from app.core.clock import Clock
-from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
-from app.domain.errors import Conflict, ProviderError, ProviderTimeout, Unavailable
-from app.domain.events import EventType, order_event
+from app.domain.enums import IntentKind, IntentStatus
+from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
+from app.domain.lifecycle import UNFILLED_TRADE
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
 from app.models.trading import Intent, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.booking_service import BookingService
+from app.services.booking_service import LOOK_AT_RESTING, BookingService
 from app.services.execution_service import ExecutionService, Pairs, Venues
 from app.services.trading_service import TradingService
 
 BATCH = 100
 ASK_AGAIN = timedelta(seconds=1)
-LOOK_AT_RESTING = timedelta(seconds=30)
 REVIEW_AFTER = timedelta(minutes=15)
+_CANCEL_IS_OVER = (VenueOutcome.CANCELLED, VenueOutcome.FILLED)
 
 
 class SettlementService:
@@ -47,10 +47,12 @@ class SettlementService:
         async with self._uow() as work:
             new = await work.intents.due([IntentStatus.NEW], BATCH)
             open_ended = await work.intents.due([IntentStatus.SENT, IntentStatus.RESTING], BATCH)
+            # Read before any venue is asked: not to be found is proof only if nothing could arrive any more by then.
+            as_of = await work.intents.now()
         if new:
             await self._execution.send([intent.id for intent in new])
         for intent in open_ended:
-            await self._ask(intent)
+            await self._look_after(intent, as_of)
         return len(new) + len(open_ended)
 
     async def expire(self) -> int:
@@ -62,7 +64,7 @@ class SettlementService:
         for entry in expired:
             async with self._uow() as work:
                 trade = (await work.trades.locked([entry.trade_id or 0])).get(entry.trade_id or 0)
-                if trade is None or trade.status not in (TradeStatus.PENDING, TradeStatus.SUBMITTED):
+                if trade is None or trade.status not in UNFILLED_TRADE:
                     continue
                 try:
                     _, intent_id = await self._trading.write_cancel(work, trade, "expires_at")
@@ -95,40 +97,31 @@ class SettlementService:
                     await self._booking.book_fill(fill)
         return len(differing)
 
-    async def _ask(self, intent: Intent) -> None:
+    async def _look_after(self, intent: Intent, as_of: datetime) -> None:
+        """One that cannot be booked, because its venue contradicts itself, is for a person; it holds up no other."""
+        delay = LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN
+        try:
+            await self._ask(intent, as_of)
+        except (InvalidTransition, LookupError) as error:
+            logger.opt(exception=error).error("Intent {intent} cannot be booked", intent=intent.id)
+            async with self._uow() as work:
+                await work.orders.flag_for_review(intent.order_id)
+            delay = REVIEW_AFTER
+        await self._postpone(intent, delay)
+
+    async def _ask(self, intent: Intent, as_of: datetime) -> None:
         try:
             result = await self._execution.ask(intent)
         except (ProviderTimeout, ProviderError, Unavailable) as error:
             logger.warning("Venue does not tell of intent {intent}: {why}", intent=intent.id, why=error.message)
-            result = None
-        else:
-            if result is None and await self._has_lapsed(intent):
-                # The venue refuses it from now on, so that it knows nothing of it is proof.
-                result = TradeResult(intent.id, VenueOutcome.REJECTED, reason="NOT_RECEIVED")
-        if intent.kind is IntentKind.CANCEL:
-            await self._book_cancel(intent, result)
-        elif result is not None and result.outcome is not VenueOutcome.ACCEPTED:
-            await self._booking.book(intent.id, result)
-        await self._postpone(intent, LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN)
-
-    async def _book_cancel(self, intent: Intent, result: TradeResult | None) -> None:
-        """A cancel that came too late or never arrived leaves its order as the venue says it is."""
-        if result is not None and result.outcome in (VenueOutcome.CANCELLED, VenueOutcome.FILLED):
-            await self._booking.book(intent.id, result)
-        elif await self._has_lapsed(intent):
-            async with self._uow() as work:
-                await work.trades.locked([intent.trade_id])
-                order = (await work.orders.locked([intent.order_id]))[intent.order_id]
-                row = await work.intents.get_for_update(intent.id)
-                if row is not None and row.status is IntentStatus.SENT:
-                    work.intents.move_locked(row, IntentStatus.REJECTED, reason="NOT_RECEIVED", next_run_at=None)
-                if order.status is OrderStatus.PENDING_CANCEL:
-                    work.orders.move_locked(order, OrderStatus.PENDING, reason="cancel_lost")
-                    work.emit(order_event(EventType.ORDER_UPDATED, order, "cancel_lost"))
-
-    async def _has_lapsed(self, intent: Intent) -> bool:
-        async with self._uow() as work:
-            return await work.intents.has_lapsed(intent.id)
+            return
+        # A cancel is asked about by its order, which says something only once it has ended.
+        is_told = result is not None and (intent.kind is not IntentKind.CANCEL or result.outcome in _CANCEL_IS_OVER)
+        if result is not None and is_told:
+            if result.outcome is not VenueOutcome.ACCEPTED:
+                await self._booking.book(intent.id, result)
+        elif intent.not_after is not None and intent.not_after < as_of:
+            await self._booking.book(intent.id, TradeResult(intent.id, VenueOutcome.REJECTED, reason="NOT_RECEIVED"))
 
     async def _postpone(self, intent: Intent, delay: timedelta) -> None:
         async with self._uow() as work:
