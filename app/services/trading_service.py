@@ -237,7 +237,9 @@ class TradingService:
             reference_price=terms.price or entry,
             max_slippage=terms.max_slippage,
         )
-        intent = await work.intents.add(self._intent(order, trade, IntentKind.OPEN, payload.to_json()))
+        intent = self._intent(order, trade, IntentKind.OPEN, payload.to_json())
+        intent.not_after = terms.valid_until
+        await work.intents.add(intent)
         work.emit(*(order_event(EventType.ORDER_CREATED, row) for row in (order, *rows)))
         return order, intent
 
