@@ -160,21 +160,26 @@ class Desk:
 
     async def settle(self) -> None:
         """Let the time of everything in flight come, and settle once."""
-        await self._set_intents(next_run_at=func.clock_timestamp())
+        await self.set_due()
         await self.settlement.settle()
+
+    async def set_due(self) -> None:
+        """Let the time of everything in flight come."""
+        await self._set_intents(*LIVE_INTENT, next_run_at=func.clock_timestamp())
 
     async def lapse(self) -> None:
         """Let the deadline pass of everything that was sent."""
-        await self._set_intents(not_after=func.clock_timestamp() - text("interval '1 ms'"))
+        past = func.clock_timestamp() - text("interval '1 ms'")
+        await self._set_intents(IntentStatus.SENT, IntentStatus.RESTING, not_after=past)
 
     async def park(self) -> None:
         """Leave everything in flight alone from now on."""
-        await self._set_intents(next_run_at=None)
+        await self._set_intents(*LIVE_INTENT, next_run_at=None)
 
-    async def _set_intents(self, **values: Any) -> None:
+    async def _set_intents(self, *statuses: IntentStatus, **values: Any) -> None:
         async with self.uow() as work:
             account = await work.venue_accounts.ensure(self.user_id, self.venue.name)
-            mine = update(Intent).where(Intent.venue_account_id == account.id, Intent.status.in_(LIVE_INTENT))
+            mine = update(Intent).where(Intent.venue_account_id == account.id, Intent.status.in_(statuses))
             await work.session.execute(mine.values(**values))
 
     async def order(self, order: Order) -> Order:

@@ -256,6 +256,9 @@ class ScriptedVenue(BaseTradingProvider):
             case Act.HANG:
                 await self.gate.wait()
         order = self._known(params)
+        if params.not_after < datetime.now(UTC):
+            self.end(params.client_id, VenueOutcome.REJECTED, "EXPIRED_REQUEST")
+            return order.result()
         match step:
             case Act.REJECT:
                 self.end(params.client_id, VenueOutcome.REJECTED, argument)

@@ -75,20 +75,6 @@ async def test_the_deadline_is_set_by_the_databases_clock_at_sending(
         assert before + delay <= instant <= after + delay
 
 
-async def test_an_intent_lapses_after_its_deadline_and_never_without_one(
-    uow: UnitOfWorkFactory, user: Person, pair: Pair
-) -> None:
-    now = datetime.now(UTC)
-    (past,) = await make_intents(uow, user, pair, 1, not_after=now - HOUR)
-    (later,) = await make_intents(uow, user, pair, 1, not_after=now + HOUR)
-    (unsent,) = await make_intents(uow, user, pair, 1)
-
-    async with uow() as work:
-        lapsed = [await work.intents.has_lapsed(intent.id) for intent in (past, later, unsent)]
-
-    assert lapsed == [True, False, False]
-
-
 async def test_the_longest_due_intents_come_first(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
     now = datetime.now(UTC)
     (second,) = await make_intents(uow, user, pair, 1, next_run_at=now - HOUR)
