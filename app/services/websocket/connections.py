@@ -114,7 +114,7 @@ class Connection:
             yield subscription
         finally:
             if subscription.as_of is None:
-                del self.subscriptions[channel]
+                self.subscriptions.pop(channel, None)
                 if previous is not None:
                     self.subscriptions[channel] = previous
                     self._tell_held(subscription.held)

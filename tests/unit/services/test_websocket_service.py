@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -9,13 +10,13 @@ import pytest
 
 from app.bootstrap import Container
 from app.core.broadcast import MemoryBroadcast
-from app.domain.channels import SESSION_REVOKED_TOPIC, Channel, live_topic, price_topic
+from app.domain.channels import SESSION_REVOKED_TOPIC, Channel, live_topic, price_topic, user_topic
 from app.domain.errors import Conflict, NotFound, RateLimited
 from app.domain.events import Event, EventType
 from app.models.market import Pair
 from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket.event_streams import EventStreams
-from app.services.websocket.frames import FrameFactory
+from app.services.websocket.frames import FrameFactory, LoggedEvent, encode_logged
 from app.services.websocket.snapshots import ChannelSnapshots, Snapshot, TradeFilter
 from app.services.websocket_service import WebSocketLimits, WebSocketManager
 from tests.factories import Person, create_person
@@ -109,6 +110,26 @@ async def test_a_subscription_that_fails_leaves_all_as_it_was(
         await failing
     assert connection.subscriptions == {}
     assert streams.users_on(Channel.TRADES) == []
+
+
+async def test_a_second_subscription_that_fails_loses_nothing_of_the_first(
+    container: Container, frames: FrameFactory, person: Person
+) -> None:
+    broadcast, snapshots = MemoryBroadcast(), ScriptedSnapshots(container, frames)
+    streams = EventStreams(container.uow, broadcast, frames, snapshots)
+    connection = hub_of(container, frames).connect("test", identity(person.id))
+    first, second = (asyncio.create_task(streams.subscribe(person.id, connection, TRADES)) for _ in range(2))
+    await until(lambda: len(snapshots.asked) == 2)
+    snapshots.asked[0].set_result(0)
+    await first
+    event = LoggedEvent(1, 1, "trade.updated", "{}", datetime.now(UTC))
+    broadcast.publish(user_topic(person.id), encode_logged(event))
+    assert told(connection) == []
+    snapshots.asked[1].set_exception(ConnectionError())
+    with pytest.raises(ConnectionError):
+        await second
+    broadcast.publish(user_topic(person.id), encode_logged(replace(event, sequence=2)))
+    assert told(connection) == [1, 2]
 
 
 def test_limits_hold_for_users_and_for_addresses_and_are_given_back(container: Container, frames: FrameFactory) -> None:
