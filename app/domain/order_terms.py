@@ -112,9 +112,10 @@ def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
     return exits
 
 
-def fingerprint(terms: OpenTerms) -> str:
-    """A digest of everything a request asks for: two requests are the same when it is equal."""
-    parts = [f"{field.name}={_canonical(getattr(terms, field.name))}" for field in fields(terms)]
+def fingerprint(terms: OpenTerms | ExitTerms, trade_id: int | None = None) -> str:
+    """A digest of everything a request asks for, of one trade where given: equal for the same request only."""
+    parts = [f"trade_id={trade_id}"]
+    parts += [f"{field.name}={_canonical(getattr(terms, field.name))}" for field in fields(terms)]
     return sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,21 +1,24 @@
 """Attaches, amends and cancels orders on trades that exist."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
-from app.domain.enums import OrderRole, OrderStatus, PositionSide, TriggerBy
+from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide, TriggerBy
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import EventType, order_event, position_event
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.order_rules import check_exit
-from app.domain.order_terms import ExitLevels, ExitTerms, amended
+from app.domain.order_terms import ExitLevels, ExitTerms, amended, fingerprint
+from app.domain.positions import liquidation_price
 from app.domain.prices import Quote
+from app.models.market import Pair
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import hint_exits
 from app.services.execution_service import ExecutionService
 from app.services.market_view import MarketView
 from app.services.trade_rows import exit_row
-from app.services.trading_service import TradingService
+from app.services.trading_service import RequestKey, TradingService, asked_before
 
 
 class ExitOrderService:
@@ -30,31 +33,38 @@ class ExitOrderService:
         self._execution = execution
 
     async def attach(
-        self, user_id: int, pair_id: int, trade_index: int, exit_terms: ExitTerms, client_order_id: str | None
+        self,
+        user_id: int,
+        pair_id: int,
+        trade_index: int,
+        exit_terms: ExitTerms,
+        client_order_id: str | None,
+        key: RequestKey | None = None,
     ) -> Order:
         """Attach an exit to a trade; it waits when the entry has not filled yet."""
         pair = self._market.pair(pair_id)
         async with self._uow() as work:
             trade = await work.trades.at(user_id, pair_id, trade_index, lock=True)
-            if trade is None or (trade.status not in OPEN_TRADE and trade.status not in UNFILLED_TRADE):
+            if trade is None:
+                raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            asked = fingerprint(exit_terms, trade.id)
+            earlier = await asked_before(work, user_id, client_order_id, asked)
+            if earlier is not None:
+                return earlier
+            if trade.status not in OPEN_TRADE | UNFILLED_TRADE:
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
             quote = self._market.quote(pair)
             position = await work.positions.of_trade(trade.id)
-            entry = await work.orders.entry_of(trade.id)
-            reference = quote.tick.mark if position else ((entry and entry.price) or quote.tick.mark)
-            liquidation = position.liquidation_price if position else None
-            check_exit(exit_terms, trade.side, pair, reference, liquidation)
+            bounds = await _bounds(work, trade, position, pair, quote)
+            check_exit(exit_terms, trade.side, pair, bounds.reference, bounds.liquidation)
             is_filled = trade.status in OPEN_TRADE
-            order = exit_row(
-                exit_terms,
-                trade,
-                trade.size if is_filled or entry is None else entry.quantity,
-                OrderStatus.PENDING if is_filled else OrderStatus.WAITING,
-            )
-            order.client_order_id = client_order_id
+            order = exit_row(exit_terms, trade, bounds.size, OrderStatus.PENDING if is_filled else OrderStatus.WAITING)
+            order.client_order_id, order.fingerprint = client_order_id, asked
             if is_filled:
                 _arm(order, quote, trade.side)
             await work.orders.add_named(order)
+            if key is not None:
+                await work.idempotency.bind(user_id, key.key, order.id)
             work.emit(order_event(EventType.ORDER_CREATED, order, "attached"))
             self._tell(work, order, position)
         return order
@@ -71,8 +81,8 @@ class ExitOrderService:
             quote = self._market.quote(pair)
             exit_terms = amended(terms_of(order), changes)
             position = await work.positions.of_trade(trade.id)
-            liquidation = position.liquidation_price if position else None
-            check_exit(exit_terms, trade.side, pair, quote.tick.mark, liquidation)
+            bounds = await _bounds(work, trade, position, pair, quote)
+            check_exit(exit_terms, trade.side, pair, bounds.reference, bounds.liquidation)
             for name in ExitLevels.__dataclass_fields__:
                 setattr(order, name, getattr(exit_terms, name))
             order.version += 1
@@ -122,10 +132,35 @@ def terms_of(order: Order) -> ExitTerms:
     return ExitTerms(order_type=order.order_type, trigger_by=order.trigger_by, **levels)
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What levels are judged by: the price now, or at the entry of a trade that is not filled; and what is for sale."""
+
+    reference: Decimal
+    liquidation: Decimal | None
+    size: Decimal
+
+
+async def _bounds(work: UnitOfWork, trade: Trade, position: Position | None, pair: Pair, quote: Quote) -> _Bounds:
+    if position is not None:
+        return _Bounds(quote.tick.mark, position.liquidation_price, trade.size)
+    entry = await work.orders.entry_of(trade.id)
+    if entry is None:
+        raise LookupError(f"trade {trade.id} has no entry")
+    reference = quote.tick.mark
+    if entry.order_type is OrderType.LIMIT and entry.price is not None:
+        reference = entry.price
+    liquidation = liquidation_price(
+        trade.side, entry.quantity, reference, trade.collateral, pair.maintenance_margin_rate
+    )
+    return _Bounds(reference, liquidation, entry.quantity)
+
+
 def _arm(order: Order, quote: Quote, side: PositionSide) -> None:
     """Watch from this tick on: its price starts the watermark and cannot fire."""
     order.armed_sequence = quote.tick.sequence
     order.armed_price = _watched_price(order.trigger_by, quote, side)
+    order.released_sequence = None
 
 
 def _watched_price(trigger_by: TriggerBy, quote: Quote, side: PositionSide) -> Decimal:

@@ -102,7 +102,9 @@ class TradingService:
         Raises the refusal, before anything is written or as the venue gave it; ProviderTimeout is never raised:
         an order whose outcome is unknown is returned as such.
         """
-        order = await self._asked_before(trader.user_id, terms)
+        # Looked for first: a repeated request is told its order, whatever the market has done since.
+        async with self._uow() as work:
+            order = await asked_before(work, trader.user_id, terms.client_order_id, fingerprint(terms))
         if order is None:
             pair, exits = await self._check(trader, terms)
             order, intent = await self._place(trader, terms, pair, exits, key)
@@ -192,13 +194,6 @@ class TradingService:
         exits = check_open(terms, pair, _entry_price(terms, quote), quote.tick.mark)
         return pair, exits
 
-    async def _asked_before(self, user_id: int, terms: OpenTerms) -> Order | None:
-        """The order of the same request, whatever the market has done since."""
-        if terms.client_order_id is None:
-            return None
-        async with self._uow() as work:
-            return await _earlier(work, user_id, terms)
-
     async def _place(
         self,
         trader: Trader,
@@ -210,7 +205,7 @@ class TradingService:
         """Write an order and its intent; no intent where the same request was faster."""
         async with self._uow() as work:
             account = await work.venue_accounts.ensure_locked(trader.user_id, pair.venue)
-            earlier = await _earlier(work, trader.user_id, terms)
+            earlier = await asked_before(work, trader.user_id, terms.client_order_id, fingerprint(terms))
             if earlier is not None:
                 return earlier, None
             order, intent = await self._write_open(work, account, terms, pair, exits)
@@ -310,14 +305,14 @@ class TradingService:
             unsubscribe()
 
 
-async def _earlier(work: UnitOfWork, user_id: int, terms: OpenTerms) -> Order | None:
-    """The order that the same request made before under its client_order_id; raises for another request."""
-    if terms.client_order_id is None:
+async def asked_before(work: UnitOfWork, user_id: int, client_order_id: str | None, asked: str) -> Order | None:
+    """The order that the same request (by its fingerprint) made under its client_order_id; raises for another."""
+    if client_order_id is None:
         return None
-    earlier = await work.orders.by_client_order_id(user_id, terms.client_order_id)
-    if earlier is not None and earlier.fingerprint != fingerprint(terms):
+    earlier = await work.orders.by_client_order_id(user_id, client_order_id)
+    if earlier is not None and earlier.fingerprint != asked:
         raise Conflict(
-            f"client_order_id {terms.client_order_id} is order {earlier.id}, which asked for something else.",
+            f"client_order_id {client_order_id} is order {earlier.id}, which asked for something else.",
             code="ALREADY_EXISTS",
             order_id=earlier.id,
         )
