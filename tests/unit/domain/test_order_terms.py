@@ -193,6 +193,14 @@ def test_the_spelling_of_a_number_does_not_make_another_request() -> None:
     assert fingerprint(terms(price=Decimal("1E+2"))) == fingerprint(terms(price=Decimal("100")))
 
 
+def test_the_same_exit_of_another_trade_is_another_request() -> None:
+    stop = single_exit(OrderType.STOP_LOSS, levels("stop_price"))
+    other = single_exit(OrderType.STOP_LOSS, ExitLevels(stop_price=Decimal(91)))
+
+    assert fingerprint(stop, 7) == fingerprint(single_exit(OrderType.STOP_LOSS, levels("stop_price")), 7)
+    assert len({fingerprint(stop, 7), fingerprint(stop, 8), fingerprint(other, 7)}) == 3
+
+
 CHANGES: dict[str, Any] = {
     **{name: value + 1 for name, value in LEVELS.items()},
     "asset": "ETH",
