@@ -121,7 +121,8 @@ async def test_a_flood_ends_the_connection(server: RunningServer, person: Person
 
 
 @pytest.mark.parametrize(
-    ("failure", "code"), [(ConnectionRefusedError(), "SERVICE_UNAVAILABLE"), (RuntimeError("a secret of ours"), "INTERNAL_ERROR")]
+    ("failure", "code"),
+    [(ConnectionRefusedError(), "SERVICE_UNAVAILABLE"), (RuntimeError("a secret of ours"), "INTERNAL_ERROR")],
 )
 async def test_what_fails_on_our_side_is_told_without_its_text_and_the_socket_stays_open(
     server: RunningServer,
