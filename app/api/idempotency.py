@@ -52,11 +52,11 @@ class Once:
         self,
         key: RequestKey | None,
         run: Callable[[], Awaitable[Placed]],
-        tell: Callable[[Placed], BaseModel],
+        tell: Callable[[Placed], Awaitable[BaseModel]],
     ) -> Response:
         """The first answer to the key, again; without a key the answer of a fresh run."""
         if key is None:
-            return self._rendered(tell(await run()))
+            return self._rendered(await tell(await run()))
         idempotency = self._container.idempotency
         state = await idempotency.begin(self._user_id, key.key, await self._fingerprint())
         if isinstance(state, Stored):
@@ -69,16 +69,16 @@ class Once:
         except BaseException:
             await idempotency.abandon(self._user_id, key.key)
             raise
-        answer = self._told(placed, tell)
+        answer = await self._told(placed, tell)
         if answer.status_code == _UNKNOWN_YET:
             await idempotency.abandon(self._user_id, key.key)
         else:
             await idempotency.store(self._user_id, key.key, answer.status_code, bytes(answer.body))
         return answer
 
-    def _told(self, placed: Placed, tell: Callable[[Placed], BaseModel]) -> Response:
+    async def _told(self, placed: Placed, tell: Callable[[Placed], Awaitable[BaseModel]]) -> Response:
         try:
-            return self._rendered(tell(placed))
+            return self._rendered(await tell(placed))
         except MarqetError as refusal:
             return render(refusal, request_id=request_id_of(self._request.scope), clock=self._container.clock)
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request, Response
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import responses
+from app.api.idempotency import IdempotencyKey, Once
 from app.api.paging import PageDep
 from app.api.routing import router
 from app.domain.enums import OrderStatus
@@ -17,6 +18,7 @@ from app.repositories.unit_of_work import UnitOfWork
 from app.schemas.base import PathId
 from app.schemas.trading import AmendOrderRequest, AttachOrderRequest, OrderList, OrderResponse
 from app.services.live_stops import live_stops
+from app.services.trading_service import Placed
 
 routes = router(prefix="/trading/orders", tag="orders")
 
@@ -50,15 +52,27 @@ async def order_responses(work: UnitOfWork, orders: Sequence[Order]) -> list[Ord
 @routes.post(
     "",
     status_code=201,
-    responses=responses(*LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS"),
+    response_model=OrderResponse,
+    responses=responses(
+        *LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS", "IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_KEY_REUSED"
+    ),
     dependencies=[rate_limit("trade")],
 )
-async def attach_order(body: AttachOrderRequest, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+async def attach_order(
+    request: Request, body: AttachOrderRequest, container: ContainerDep, user: CurrentUser, key: IdempotencyKey
+) -> Response:
     """Attach a protective order to a trade."""
-    exit_terms = single_exit(body.order_type, body.levels())
-    pair_id, trade_index = await _trade_named(body, container, user.id)
-    order = await container.exits.attach(user.id, pair_id, trade_index, exit_terms, body.client_order_id)
-    return await _one(container, order)
+
+    async def attach() -> Placed:
+        exit_terms = single_exit(body.order_type, body.levels())
+        pair_id, trade_index = await _trade_named(body, container, user.id)
+        order = await container.exits.attach(user.id, pair_id, trade_index, exit_terms, body.client_order_id, key)
+        return await container.trading.placed(user.id, order.id)
+
+    async def tell(placed: Placed) -> OrderResponse:
+        return await _one(container, placed.order)
+
+    return await Once(request, container, user.id, 201).answer(key, attach, tell)
 
 
 @routes.get("", responses=responses("UNAUTHORIZED", "VALIDATION_ERROR"))

@@ -160,7 +160,7 @@ async def close_trade(
     )
 
 
-def _opened(placed: Placed) -> OpenTradeResponse:
+async def _opened(placed: Placed) -> OpenTradeResponse:
     order, trade = placed.order, placed.trade
     _raise_unsettled(order.status, placed)
     is_filled = order.status is OrderStatus.FILLED
@@ -178,7 +178,7 @@ def _opened(placed: Placed) -> OpenTradeResponse:
     )
 
 
-def _closed(placed: Placed) -> CloseTradeResponse:
+async def _closed(placed: Placed) -> CloseTradeResponse:
     order, trade = placed.order, placed.trade
     _raise_unsettled(order.status, placed)
     if order.role is OrderRole.ENTRY and order.status is OrderStatus.FILLED:

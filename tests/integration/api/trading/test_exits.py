@@ -161,8 +161,16 @@ class TestAttach:
     async def test_a_client_order_id_is_taken_once(self, trader: Trader) -> None:
         opened = await trader.open(client_order_id="mine")
         body = {"trade_id": opened["trade_id"], "order_type": "STOP_LOSS", "stop_price": 48000}
-
         refusal(await trader.send("POST", "/orders", {**body, "client_order_id": "mine"}), 409, "ALREADY_EXISTS")
+
+        named = {**body, "client_order_id": "stop-1"}
+        first = await trader.send("POST", "/orders", named)
+        assert first.status_code == 201, first.text
+        refusal(await trader.send("POST", "/orders", {**named, "stop_price": 47000}), 409, "ALREADY_EXISTS")
+        await trader.close(opened)
+        again = await trader.send("POST", "/orders", named)
+        assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+        assert again.json()["status"] == "cancelled"
 
 
 class TestAmend:

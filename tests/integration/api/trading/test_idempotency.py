@@ -141,6 +141,20 @@ async def test_a_part_is_closed_once(trader: Trader) -> None:
     refusal(await trader.close(opened, "?fraction=0.25", key="half"), 422, "IDEMPOTENCY_KEY_REUSED")
 
 
+async def test_an_exit_is_attached_once(trader: Trader) -> None:
+    opened = await trader.open()
+    body = {"trade_id": opened["trade_id"], "order_type": "TRAILING_STOP", "trailing_stop_distance": 500}
+    refusal(await trader.send("POST", "/orders", {**body, "stop_price": 48_000}, key="exit"), 400, "CONFLICTING_FIELDS")
+
+    first = await trader.send("POST", "/orders", body, key="exit")
+    await trader.close(opened)
+    again = await trader.send("POST", "/orders", body, key="exit")
+
+    assert (first.status_code, first.json()["stop_price"]) == (201, 49_500)
+    assert (again.content, again.headers[REPLAYED]) == (first.content, "true")
+    assert len((await trader.trade(opened))["orders"]) == 3
+
+
 LOST_ANSWER = """
 UPDATE idempotency_records SET response_status = NULL, response_body = NULL,
        locked_until = clock_timestamp() + make_interval(secs => :seconds)
