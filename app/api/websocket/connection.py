@@ -40,7 +40,7 @@ websocket_routes = APIRouter()
 async def stream(websocket: WebSocket) -> None:
     """Prices, trades, positions and deposits as they change.
 
-    Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; docs/websocket.md tells all.
+    Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; docs/events-and-websocket.md tells all.
     """
     container = await container_of(websocket)
     connection = await admit(websocket, container)

@@ -1,0 +1,160 @@
+"""Worked examples of trading, computed by the rules that trade."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from app.domain.enums import Category, PositionSide
+from app.domain.ledger import close_position, open_position
+from app.domain.money import plain
+from app.domain.positions import (
+    Closing,
+    close_at,
+    fee_of,
+    liquidate_at,
+    liquidation_price,
+    maintenance_margin,
+    pnl_of,
+    size_of,
+)
+from app.domain.triggers import MoveStop, Trigger, TriggerOrder, evaluate, trailing_stop
+from app.services.providers.paper.catalogue import TERMS
+
+STEP = Decimal("0.000001")
+ENTRY = Decimal("60035.77")
+COLLATERAL = Decimal(1000)
+LEVERAGE = 10
+TERMS_OF_CRYPTO = TERMS[Category.CRYPTO]
+FEE, MAINTENANCE = TERMS_OF_CRYPTO.taker_fee_rate, TERMS_OF_CRYPTO.maintenance_margin_rate
+SIZE = size_of(COLLATERAL, LEVERAGE, ENTRY, STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The position that every example is about."""
+
+    side: PositionSide = PositionSide.LONG
+    size: Decimal = SIZE
+    entry_price: Decimal = ENTRY
+    margin: Decimal = COLLATERAL
+
+
+def text(*lines: str) -> str:
+    """A block of plain text."""
+    return "\n".join(("```text", *lines, "```"))
+
+
+def opening() -> str:
+    """Size and fee of an opening."""
+    exact = COLLATERAL * LEVERAGE / ENTRY
+    size = Held().size
+    exact_fee = size * ENTRY * FEE
+    return text(
+        f"collateral x leverage / ask = {plain(COLLATERAL)} x {LEVERAGE} / {plain(ENTRY)} = {exact:.9f} ...",
+        f"size, floored to {plain(STEP)}        = {plain(size)} BTC",
+        f"fee = size x price x {plain(FEE)}  = {plain(exact_fee)}",
+        f"fee, rounded up to 0.000001   = {plain(fee_of(size, ENTRY, FEE))} USDC",
+    )
+
+
+def closing() -> str:
+    """A whole close, and what comes back."""
+    price = Decimal("60286.21")
+    held = Held()
+    done = close_at(held, held.size, price, FEE)
+    exact = pnl_of(held.side, held.size, ENTRY, price)
+    return text(
+        f"pnl = {plain(held.size)} x ({plain(price)} - {plain(ENTRY)}) = {plain(exact)}",
+        f"pnl, rounded down to 0.000001 = {plain(done.pnl)} USDC",
+        f"fee, rounded up               = {plain(done.fee)} USDC",
+        f"back to the balance           = {plain(done.margin)} + {plain(done.pnl)} - {plain(done.fee)}"
+        f" = {plain(done.proceeds)} USDC",
+    )
+
+
+def part_close() -> str:
+    """A part close, and what is left."""
+    held = Held()
+    part = Decimal("0.066626")
+    done = close_at(held, part, Decimal("60286.21"), FEE)
+    rest = replace(held, size=done.size_left, margin=done.margin_left)
+    after = liquidation_price(rest.side, rest.size, ENTRY, rest.margin, MAINTENANCE)
+    return text(
+        f"fraction 0.4 of {plain(held.size)} = {plain(held.size * 4 / 10)}, floored = {plain(part)} BTC",
+        f"margin released, rounded down = {plain(done.margin)} USDC",
+        f"pnl {plain(done.pnl)}, fee {plain(done.fee)}",
+        f"left: {plain(rest.size)} BTC with a margin of {plain(rest.margin)} USDC, liquidated at {after:.4f} ...",
+    )
+
+
+def liquidation() -> str:
+    """The price at which a position is taken over, and what is left of it then."""
+    held = Held()
+    price = liquidation_price(held.side, held.size, ENTRY, held.margin, MAINTENANCE)
+    mark = Decimal("54577.95")
+    gone = liquidate_at(held, Decimal("54577.90"))
+    deep = liquidate_at(held, Decimal("53000"))
+    return text(
+        f"(entry x size - margin) / (size x (1 - {plain(MAINTENANCE)})) = {price:.6f} ...",
+        f"at a mark of {plain(mark)}: equity {plain(held.margin + pnl_of(held.side, held.size, ENTRY, mark))}"
+        f" < maintenance {plain(maintenance_margin(held.size, mark, MAINTENANCE))}",
+        f"taken over at the bid, 54577.9:  {_told(gone)}",
+        f"after a gap to 53000:            {_told(deep)}",
+    )
+
+
+def _told(done: Closing) -> str:
+    money = f"pnl {plain(done.pnl)}, to the insurance fund {plain(done.fee)}"
+    return f"{money}, loss beyond the margin {plain(done.shortfall)}"
+
+
+def trailing() -> str:
+    """A trailing stop, tick by tick."""
+    order = TriggerOrder(
+        order_id=1,
+        version=1,
+        side=PositionSide.LONG,
+        armed_sequence=1,
+        armed_price=Decimal("60035.72"),
+        trailing_percentage=Decimal("0.5"),
+    )
+    watermark = order.armed_price
+    lines = [
+        "mark       watermark  stop",
+        f"{order.armed_price}   {watermark}   {plain(trailing_stop(order, watermark))}   armed: cannot fire",
+    ]
+    for mark in map(Decimal, ("60420.10", "60599.11", "60312.40", "60296.12", "60294.05")):
+        outcome = evaluate(order, watermark, mark)
+        if isinstance(outcome, Trigger):
+            lines.append(f"{mark}   {watermark}   {plain(trailing_stop(order, watermark))}   fires")
+            break
+        if isinstance(outcome, MoveStop):
+            watermark = outcome.watermark
+        word = "the stop moves" if isinstance(outcome, MoveStop) else "nothing"
+        lines.append(f"{mark}   {watermark}   {plain(trailing_stop(order, watermark))}   {word}")
+    return text(*lines)
+
+
+def ledger() -> str:
+    """The bookings of an opening and of its close."""
+    held = Held()
+    closed = close_at(held, held.size, Decimal("60286.21"), FEE)
+    bookings = (
+        open_position(1, 1, held.margin, fee_of(held.size, ENTRY, FEE)),
+        close_position(1, 2, closed),
+    )
+    lines = []
+    for booking in bookings:
+        entries = ", ".join(f"{entry.account} {entry.amount:+f}" for entry in booking.entries)
+        lines.append(f"{booking.reason:<6} {entries}")
+    return text(*lines, "each line sums to zero")
+
+
+EXAMPLES: Mapping[str, Callable[[], str]] = {
+    "example-opening": opening,
+    "example-closing": closing,
+    "example-part-close": part_close,
+    "example-liquidation": liquidation,
+    "example-trailing": trailing,
+    "example-ledger": ledger,
+}
