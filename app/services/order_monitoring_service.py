@@ -191,7 +191,7 @@ class OrderMonitoringService:
             elif order.latched_sequence is not None:
                 watch.forget(order.id)
                 self._has_latched = True
-            elif self._in_flight.get(order.id) != order.version:
+            elif self._in_flight.get(order.id) != order.version and not watch.knows(order):
                 kept = self._board.kept(order.pair_id, (order.armed_sequence or 0) - 1)
                 fired += [(watch, crossed) for crossed in watch.watch(order, kept)]
         for watch, crossed in sorted(fired, key=lambda item: item[1].by_tick):

@@ -51,6 +51,7 @@ class PairWatch:
         self._rows = list(rows)
         self._books: dict[Series, TriggerBook] = {}
         self._series_of: dict[int, Series] = {}
+        self._versions: dict[int, int] = {}
         self._unarmed: dict[int, Order] | None = {}
         self._tick: Tick | None = None
         self._saved = sequence
@@ -76,7 +77,7 @@ class PairWatch:
             if price is not None:
                 crossings += book.on_price(tick.sequence, price)
         for crossing in crossings:
-            self._series_of.pop(crossing.order_id, None)
+            self._drop(crossing.order_id)
         return late + [Crossed(crossing, tick.at, tick.source) for crossing in crossings]
 
     def watch(self, order: Order, kept: Sequence[Tick]) -> list[Crossed]:
@@ -88,13 +89,15 @@ class PairWatch:
         series = _series(order, terms.side)
         if order.id in self._series_of and self._series_of[order.id] != series:
             self.forget(order.id)
-        book = self._books.get(series) or self._open_book(series)
+        # An empty book is falsy.
+        book = self._books[series] if series in self._books else self._open_book(series)
         # Ticks are played only from the armed one on; with an older start the watermark rows know more than they do.
         is_covered = bool(kept) and kept[0].sequence <= terms.watched_after
         priced = [(tick.sequence, price) for tick in kept if (price := _price(tick, series)) is not None]
         crossing = book.add(terms, priced if is_covered else ())
         if crossing is None:
             self._series_of[order.id] = series
+            self._versions[order.id] = order.version
             return []
         fired_at = next(tick for tick in kept if tick.sequence == crossing.sequence)
         return [Crossed(crossing, fired_at.at, fired_at.source)]
@@ -103,9 +106,13 @@ class PairWatch:
         """Stop watching an exit."""
         if self._unarmed is not None:
             self._unarmed.pop(order_id, None)
-        series = self._series_of.pop(order_id, None)
+        series = self._drop(order_id)
         if series is not None:
             self._books[series].cancel(order_id)
+
+    def knows(self, order: Order) -> bool:
+        """Whether an exit is watched as its row stands."""
+        return self._versions.get(order.id) == order.version
 
     def savable_state(self) -> EngineState | None:
         """The state to write now: as of a tick that nothing unsettled stands before. None when there is none."""
@@ -124,6 +131,10 @@ class PairWatch:
 
     def __len__(self) -> int:
         return len(self._series_of) + len(self._unarmed or ())
+
+    def _drop(self, order_id: int) -> Series | None:
+        self._versions.pop(order_id, None)
+        return self._series_of.pop(order_id, None)
 
     def _arm(self, kept: Sequence[Tick]) -> list[Crossed]:
         waiting, self._unarmed = self._unarmed or {}, None
