@@ -71,13 +71,14 @@ def named(error: Exception) -> MarqetError:
 def describe(errors: Sequence[Mapping[str, Any]]) -> MarqetError:
     """Name each wrong field and what is wrong with it, without repeating what was sent."""
     described = [
-        {"field": _field_name(error["loc"]), "code": error["type"], "message": error["msg"]}
+        {"field": field_name(error["loc"]), "code": error["type"], "message": error["msg"]}
         for error in errors[:MAX_ERRORS]
     ]
     return MarqetError(code="VALIDATION_ERROR", errors=described)
 
 
-def _field_name(location: Sequence[object]) -> str:
+def field_name(location: Sequence[object]) -> str:
+    """How an error names a field: cut, and printable, whatever the caller called it."""
     name = ".".join(str(part)[:MAX_NAME] for part in location)
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
@@ -113,10 +114,16 @@ def install(app: FastAPI, clock: Clock | None = None) -> None:
     app.add_exception_handler(HTTPException, on_http)
 
 
+# What a route can answer that asks who is there, and one that takes a body.
+SIGNED_IN = ("UNAUTHORIZED", "TOKEN_EXPIRED")
+WITH_BODY = ("VALIDATION_ERROR", "INVALID_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE")
+_ANYWHERE = ("VALIDATION_ERROR", "SERVICE_UNAVAILABLE")
+
+
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` of a route that can fail with these codes, one entry for each status."""
+    """OpenAPI's `responses` of a route that can fail with these codes and those of every route, by status."""
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys((*codes, *_ANYWHERE)):
         by_status.setdefault(CATALOGUE[code].status, []).append(code)
     return {
         status: {
@@ -124,7 +131,7 @@ def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
             "description": "; ".join(f"{code}: {CATALOGUE[code].meaning}" for code in same),
             "content": {"application/json": {"examples": {code: {"value": _example(code)} for code in same}}},
         }
-        for status, same in by_status.items()
+        for status, same in sorted(by_status.items())
     }
 
 

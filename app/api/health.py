@@ -20,7 +20,7 @@ health = router(tag="health")
 PING_SECONDS = 2.0
 
 
-@health.get("/health", response_model=Health)
+@health.get("/health", response_model=Health, responses=responses())
 async def read(container: ContainerDep) -> Health:
     """Tell that the process runs, and how each of its parts is."""
     parts = await _states(container)
@@ -28,7 +28,7 @@ async def read(container: ContainerDep) -> Health:
     return Health(status=status, version=VERSION, parts=parts)
 
 
-@health.get("/health/live", response_model=Alive)
+@health.get("/health/live", response_model=Alive, responses=responses())
 async def live() -> Alive:
     """Tell that the process answers; asks nothing of anything else."""
     return Alive()

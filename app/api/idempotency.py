@@ -18,6 +18,7 @@ from app.services.trading_service import Placed, RequestKey
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _UNKNOWN_YET = 504
+KEY_ERRORS = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_KEY_REUSED")
 
 
 def idempotency_key(

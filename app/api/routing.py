@@ -7,10 +7,12 @@ from email.message import Message
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.types import Receive, Scope
 
+from app.api.errors import MAX_ERRORS, field_name
 from app.api.strict_json import load_strict
 from app.core.json import encode
 from app.domain.errors import InvalidRequest
@@ -75,6 +77,36 @@ class MarqetRoute(APIRoute):
         return encode(self._adapter.dump_python(shaped), numbers_as_strings=numbers_as_strings)
 
 
+class StrictQueryRoute(MarqetRoute):
+    """Refuses query parameters that it does not know, by name: a misspelt `fraction` must not close a whole trade."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler, behind a look at the query."""
+        handle = super().get_route_handler()
+        known = _query_names(self.dependant)
+
+        async def handler(request: Request) -> Response:
+            unknown = [name for name in request.query_params if name not in known]
+            if unknown:
+                raise InvalidRequest(errors=[_unknown_parameter(name) for name in unknown[:MAX_ERRORS]])
+            return await handle(request)
+
+        return handler
+
+
+def _query_names(dependant: Dependant) -> frozenset[str]:
+    own = {field.alias for field in dependant.query_params}
+    return frozenset(own).union(*(_query_names(inner) for inner in dependant.dependencies))
+
+
+def _unknown_parameter(name: str) -> dict[str, str]:
+    return {
+        "field": field_name(("query", name)),
+        "code": "extra_forbidden",
+        "message": "There is no such query parameter",
+    }
+
+
 class _Unwritten(Response):
     """What an endpoint returned, on its way through FastAPI."""
 
@@ -111,9 +143,9 @@ def _check_media_type(content_type: str, encoding: str | None) -> None:
         raise InvalidRequest(code="UNSUPPORTED_MEDIA_TYPE")
 
 
-def router(*, prefix: str = "", tag: str) -> APIRouter:
+def router(*, prefix: str = "", tag: str, route_class: type[MarqetRoute] = MarqetRoute) -> APIRouter:
     """A router whose routes are ours; the tag begins each operation id."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=MarqetRoute)
+    return APIRouter(prefix=prefix, tags=[tag], route_class=route_class)
 
 
 def operation_id(route: APIRoute) -> str:

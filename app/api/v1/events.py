@@ -5,8 +5,8 @@ from typing import Annotated
 import orjson
 from fastapi import Query, Response
 
-from app.api.dependencies import ContainerDep, CurrentUser
-from app.api.errors import responses
+from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
+from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router
 from app.core.json import encode, rfc3339
 from app.domain.errors import InvalidRequest
@@ -23,7 +23,8 @@ events = router(tag="events")
 @events.get(
     "/events",
     response_model=EventPage,
-    responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "TOKEN_EXPIRED"),
+    responses=responses(*SIGNED_IN, "RATE_LIMITED"),
+    dependencies=[rate_limit("default")],
 )
 async def list_events(
     container: ContainerDep,

@@ -1,7 +1,7 @@
 """Accounts by email and password: register, log in, refresh."""
 
 from app.api.dependencies import ClientInfoDep, ContainerDep, address_rate_limit
-from app.api.errors import responses
+from app.api.errors import WITH_BODY, responses
 from app.api.routing import router
 from app.schemas.auth.requests import LoginRequest, RefreshRequest, RegisterRequest
 from app.schemas.auth.responses import Tokens
@@ -15,7 +15,7 @@ email = router(prefix="/auth", tag="auth")
     status_code=201,
     response_model=Tokens,
     dependencies=[address_rate_limit("register")],
-    responses=responses("VALIDATION_ERROR", "INVALID_JSON", "ALREADY_EXISTS", "RATE_LIMITED"),
+    responses=responses(*WITH_BODY, "ALREADY_EXISTS", "RATE_LIMITED"),
 )
 async def register(body: RegisterRequest, client: ClientInfoDep, container: ContainerDep) -> TokenPair:
     """Create an account and log it in."""
@@ -28,7 +28,7 @@ async def register(body: RegisterRequest, client: ClientInfoDep, container: Cont
     "/login",
     response_model=Tokens,
     dependencies=[address_rate_limit("login")],
-    responses=responses("VALIDATION_ERROR", "INVALID_JSON", "INVALID_CREDENTIALS", "RATE_LIMITED"),
+    responses=responses(*WITH_BODY, "INVALID_CREDENTIALS", "RATE_LIMITED"),
 )
 async def login(body: LoginRequest, client: ClientInfoDep, container: ContainerDep) -> TokenPair:
     """Log in; the answer is the same for a wrong password and an unknown account."""
@@ -39,9 +39,7 @@ async def login(body: LoginRequest, client: ClientInfoDep, container: ContainerD
     "/refresh",
     response_model=Tokens,
     dependencies=[address_rate_limit("refresh")],
-    responses=responses(
-        "VALIDATION_ERROR", "UNAUTHORIZED", "REFRESH_TOKEN_REUSED", "REFRESH_IN_PROGRESS", "RATE_LIMITED"
-    ),
+    responses=responses(*WITH_BODY, "UNAUTHORIZED", "REFRESH_TOKEN_REUSED", "REFRESH_IN_PROGRESS", "RATE_LIMITED"),
 )
 async def refresh(body: RefreshRequest, container: ContainerDep) -> TokenPair:
     """Exchange a refresh token for a new pair; each is good once, and a second use ends its session."""

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
-from app.api.errors import responses
+from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router
 from app.domain.errors import Unauthorized
 from app.schemas.auth.responses import SessionAnswer, SessionList, Ticket
@@ -13,7 +13,7 @@ from app.services.auth_service import TICKET_SECONDS
 sessions = router(prefix="/auth", tag="auth")
 
 
-ERRORS = responses("UNAUTHORIZED", "TOKEN_EXPIRED", "RATE_LIMITED")
+ERRORS = responses(*SIGNED_IN, "RATE_LIMITED")
 COUNTED = [rate_limit("default")]
 
 
@@ -57,7 +57,7 @@ async def list_sessions(user: CurrentUser, container: ContainerDep) -> SessionLi
 @sessions.delete(
     "/sessions/{session_id}",
     status_code=204,
-    responses=responses("VALIDATION_ERROR", "NOT_FOUND") | ERRORS,
+    responses=responses("NOT_FOUND") | ERRORS,
     dependencies=COUNTED,
 )
 async def revoke_session(session_id: UUID, user: CurrentUser, container: ContainerDep) -> None:

@@ -7,7 +7,7 @@ from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime
 
 from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
-from app.api.errors import responses
+from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router, wants_strings
 from app.bootstrap import Container
 from app.domain.candles import CandleInterval, window
@@ -32,7 +32,7 @@ UseCache = Annotated[
 
 @routes.get(
     "",
-    responses=responses("VALIDATION_ERROR", "UNAUTHORIZED", "RATE_LIMITED"),
+    responses=responses(*SIGNED_IN, "RATE_LIMITED"),
     dependencies=[price_limit],
 )
 async def list_prices(
@@ -65,7 +65,7 @@ async def list_prices(
 
 @routes.get(
     "/{pair}/candles",
-    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "UNAUTHORIZED", "RATE_LIMITED"),
+    responses=responses("PAIR_NOT_FOUND", *SIGNED_IN, "RATE_LIMITED"),
     dependencies=[price_limit],
 )
 async def list_candles(
@@ -89,7 +89,7 @@ async def list_candles(
 @routes.get(
     "/{pair}",
     response_model=PriceResponse,
-    responses=responses("VALIDATION_ERROR", "PAIR_NOT_FOUND", "PRICE_STALE", "UNAUTHORIZED", "RATE_LIMITED"),
+    responses=responses("PAIR_NOT_FOUND", "PRICE_STALE", *SIGNED_IN, "RATE_LIMITED"),
     dependencies=[price_limit],
 )
 async def get_price(

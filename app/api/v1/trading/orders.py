@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
-from app.api.errors import responses
-from app.api.idempotency import IdempotencyKey, Once
+from app.api.errors import SIGNED_IN, WITH_BODY, responses
+from app.api.idempotency import KEY_ERRORS, IdempotencyKey, Once
 from app.api.paging import PageDep
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import OrderStatus
 from app.domain.errors import InvalidRequest, NotFound
 from app.domain.order_terms import single_exit
@@ -20,17 +20,17 @@ from app.schemas.trading import AmendOrderRequest, AttachOrderRequest, OrderList
 from app.services.live_stops import live_stops
 from app.services.trading_service import Placed
 
-routes = router(prefix="/trading/orders", tag="orders")
+routes = router(prefix="/trading/orders", tag="orders", route_class=StrictQueryRoute)
 
 LEVEL_ERRORS = (
-    "VALIDATION_ERROR",
+    *WITH_BODY,
     "MISSING_FIELD",
     "CONFLICTING_FIELDS",
     "TOO_MANY_DECIMALS",
     "STOP_WRONG_SIDE",
     "TAKE_PROFIT_WRONG_SIDE",
     "STOP_BEYOND_LIQUIDATION",
-    "UNAUTHORIZED",
+    *SIGNED_IN,
     "RATE_LIMITED",
     "PRICE_STALE",
 )
@@ -53,9 +53,7 @@ async def order_responses(work: UnitOfWork, orders: Sequence[Order]) -> list[Ord
     "",
     status_code=201,
     response_model=OrderResponse,
-    responses=responses(
-        *LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS", "IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_KEY_REUSED"
-    ),
+    responses=responses(*LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS", *KEY_ERRORS),
     dependencies=[rate_limit("trade")],
 )
 async def attach_order(
@@ -75,7 +73,7 @@ async def attach_order(
     return await Once(request, container, user.id, 201).answer(key, attach, tell)
 
 
-@routes.get("", responses=responses("UNAUTHORIZED", "VALIDATION_ERROR"))
+@routes.get("", responses=responses(*SIGNED_IN, "RATE_LIMITED"), dependencies=[rate_limit("default")])
 async def list_orders(
     container: ContainerDep,
     user: CurrentUser,
@@ -93,7 +91,9 @@ async def list_orders(
     return OrderList(orders=answers, next_cursor=cursor)
 
 
-@routes.get("/{order_id}", responses=responses("UNAUTHORIZED", "NOT_FOUND"))
+@routes.get(
+    "/{order_id}", responses=responses(*SIGNED_IN, "NOT_FOUND", "RATE_LIMITED"), dependencies=[rate_limit("default")]
+)
 async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
     """Answer one order."""
     async with container.uow() as work:
@@ -103,7 +103,11 @@ async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser
         return (await order_responses(work, [order]))[0]
 
 
-@routes.patch("/{order_id}", responses=responses(*LEVEL_ERRORS, "NOT_FOUND", "CONFLICT"))
+@routes.patch(
+    "/{order_id}",
+    responses=responses(*LEVEL_ERRORS, "NOT_FOUND", "CONFLICT"),
+    dependencies=[rate_limit("default")],
+)
 async def amend_order(
     order_id: PathId, body: AmendOrderRequest, container: ContainerDep, user: CurrentUser
 ) -> OrderResponse:
@@ -113,7 +117,7 @@ async def amend_order(
 
 @routes.delete(
     "/{order_id}",
-    responses=responses("UNAUTHORIZED", "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "PROVIDER_TIMEOUT"),
+    responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "PROVIDER_TIMEOUT"),
     dependencies=[rate_limit("close")],
 )
 async def cancel_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:

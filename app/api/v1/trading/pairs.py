@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request, Response
 
 from app.api.dependencies import ContainerDep, rate_limit
-from app.api.errors import responses
-from app.api.routing import router, wants_strings
+from app.api.errors import SIGNED_IN, responses
+from app.api.routing import StrictQueryRoute, router, wants_strings
 from app.core.json import encode
 from app.domain.enums import Category
 from app.models.market import Pair
@@ -17,13 +17,13 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
     304: {"description": "Nothing has changed since the ETag in If-None-Match."}
 }
 
-routes = router(prefix="/trading", tag="trading")
+routes = router(prefix="/trading", tag="trading", route_class=StrictQueryRoute)
 
 
 @routes.get(
     "/pairs",
     response_model=PairList,
-    responses=responses("VALIDATION_ERROR", "RATE_LIMITED") | NOT_MODIFIED,
+    responses=responses(*SIGNED_IN, "RATE_LIMITED") | NOT_MODIFIED,
     dependencies=[rate_limit("price")],
 )
 async def list_pairs(

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
-from app.api.errors import responses
-from app.api.routing import router
+from app.api.errors import SIGNED_IN, responses
+from app.api.routing import StrictQueryRoute, router
 from app.bootstrap import Container
 from app.domain.lifecycle import LIVE_ORDER
 from app.domain.money import ZERO
@@ -12,10 +12,13 @@ from app.domain.positions import pnl_of, roi_of
 from app.models.trading import Position, Trade
 from app.schemas.trading import PortfolioResponse, PositionList, PositionResponse
 
-routes = router(prefix="/trading", tag="trading")
+routes = router(prefix="/trading", tag="trading", route_class=StrictQueryRoute)
 
 
-@routes.get("/positions", responses=responses("UNAUTHORIZED"))
+READ_ERRORS = responses(*SIGNED_IN, "RATE_LIMITED")
+
+
+@routes.get("/positions", responses=READ_ERRORS, dependencies=[rate_limit("default")])
 async def list_positions(container: ContainerDep, user: CurrentUser) -> PositionList:
     """List the caller's open positions at the current mark."""
     async with container.uow() as work:
@@ -26,7 +29,7 @@ async def list_positions(container: ContainerDep, user: CurrentUser) -> Position
     )
 
 
-@routes.get("/portfolio", responses=responses("UNAUTHORIZED"))
+@routes.get("/portfolio", responses=READ_ERRORS, dependencies=[rate_limit("default")])
 async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResponse:
     """Answer the caller's money, equity and realised results at the venue that the account trades on."""
     venue = container.router.venue_of_account(is_sandbox=user.is_sandbox)
@@ -48,7 +51,7 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
 
 
 @routes.post(
-    "/paper/reset", responses=responses("UNAUTHORIZED", "CONFLICT", "RATE_LIMITED"), dependencies=[rate_limit("trade")]
+    "/paper/reset", responses=responses(*SIGNED_IN, "CONFLICT", "RATE_LIMITED"), dependencies=[rate_limit("trade")]
 )
 async def reset_paper(container: ContainerDep, user: CurrentUser) -> PortfolioResponse:
     """Bring the caller's paper account back to its starting balance; refused while anything is open."""

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
-from app.api.errors import responses
+from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router
 from app.schemas.base import SafeStr
 from app.schemas.pair import RouteResponse
@@ -15,7 +15,7 @@ routes = router(prefix="/routing", tag="routing")
 
 @routes.get(
     "/explain",
-    responses=responses("VALIDATION_ERROR", "UNSUPPORTED_ASSET", "AMBIGUOUS_ASSET", "UNAUTHORIZED", "RATE_LIMITED"),
+    responses=responses("UNSUPPORTED_ASSET", "AMBIGUOUS_ASSET", *SIGNED_IN, "RATE_LIMITED"),
     dependencies=[rate_limit("price")],
 )
 async def explain_route(

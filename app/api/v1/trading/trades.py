@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
-from app.api.errors import responses
-from app.api.idempotency import IdempotencyKey, Once
+from app.api.errors import SIGNED_IN, WITH_BODY, responses
+from app.api.idempotency import KEY_ERRORS, IdempotencyKey, Once
 from app.api.paging import PageDep
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.api.v1.trading.orders import order_responses
 from app.domain.enums import OrderRole, OrderStatus, TradeStatus
 from app.domain.errors import Conflict, NotFound, ProviderTimeout
@@ -27,10 +27,10 @@ from app.schemas.trading import (
 from app.services.auth_service import AuthenticatedUser
 from app.services.trading_service import Placed, Trader, refusal_of
 
-routes = router(prefix="/trading", tag="trading")
+routes = router(prefix="/trading", tag="trading", route_class=StrictQueryRoute)
 
-OPEN_ERRORS = responses(
-    "VALIDATION_ERROR",
+OPEN_ERRORS = (
+    *WITH_BODY,
     "MISSING_FIELD",
     "CONFLICTING_FIELDS",
     "UNSUPPORTED_ASSET",
@@ -45,17 +45,18 @@ OPEN_ERRORS = responses(
     "INSUFFICIENT_BALANCE",
     "SLIPPAGE_EXCEEDED",
     "EXPIRED_REQUEST",
-    "UNAUTHORIZED",
+    *SIGNED_IN,
     "FEATURE_NOT_ENABLED",
     "MARKET_CLOSED",
     "ALREADY_EXISTS",
-    "IDEMPOTENCY_IN_FLIGHT",
-    "IDEMPOTENCY_KEY_REUSED",
+    *KEY_ERRORS,
     "RATE_LIMITED",
     "TRADE_EXECUTION_FAILED",
     "PRICE_STALE",
     "PROVIDER_TIMEOUT",
 )
+# What opening would be refused for, a preview tells in its answer.
+PREVIEW_ERRORS = (*WITH_BODY, "UNSUPPORTED_ASSET", "AMBIGUOUS_ASSET", *SIGNED_IN, "RATE_LIMITED", "PRICE_STALE")
 
 
 def trader_of(user: AuthenticatedUser) -> Trader:
@@ -67,7 +68,7 @@ def trader_of(user: AuthenticatedUser) -> Trader:
     "/trades",
     status_code=201,
     response_model=OpenTradeResponse,
-    responses=OPEN_ERRORS,
+    responses=responses(*OPEN_ERRORS),
     dependencies=[rate_limit("trade")],
 )
 async def open_trade(
@@ -81,7 +82,7 @@ async def open_trade(
     return await once.answer(key, lambda: container.trading.open_trade(trader_of(user), body.to_terms(), key), _opened)
 
 
-@routes.post("/preview", responses=OPEN_ERRORS)
+@routes.post("/preview", responses=responses(*PREVIEW_ERRORS), dependencies=[rate_limit("default")])
 async def preview(body: OpenTradeRequest, container: ContainerDep, user: CurrentUser) -> PreviewResponse:
     """Answer size, fee, liquidation price and refusals of an opening request, with no effect."""
     seen = await container.trading.preview(trader_of(user), body.to_terms())
@@ -101,7 +102,7 @@ async def preview(body: OpenTradeRequest, container: ContainerDep, user: Current
     )
 
 
-@routes.get("/trades", responses=responses("UNAUTHORIZED", "VALIDATION_ERROR"))
+@routes.get("/trades", responses=responses(*SIGNED_IN, "RATE_LIMITED"), dependencies=[rate_limit("default")])
 async def list_trades(
     container: ContainerDep,
     user: CurrentUser,
@@ -115,7 +116,11 @@ async def list_trades(
     return TradeList(trades=[TradeResponse.model_validate(row) for row in shown], next_cursor=cursor)
 
 
-@routes.get("/trades/{pair_id}/{index}", responses=responses("UNAUTHORIZED", "TRADE_NOT_FOUND"))
+@routes.get(
+    "/trades/{pair_id}/{index}",
+    responses=responses(*SIGNED_IN, "TRADE_NOT_FOUND", "RATE_LIMITED"),
+    dependencies=[rate_limit("default")],
+)
 async def get_trade(pair_id: PathId, index: PathIndex, container: ContainerDep, user: CurrentUser) -> TradeDetail:
     """Answer one trade with its orders, whatever its state."""
     async with container.uow() as work:
@@ -131,12 +136,13 @@ async def get_trade(pair_id: PathId, index: PathIndex, container: ContainerDep, 
     "/trades/{pair_id}/{index}",
     response_model=CloseTradeResponse,
     responses=responses(
-        "VALIDATION_ERROR",
-        "UNAUTHORIZED",
+        "SIZE_BELOW_MINIMUM",
+        *SIGNED_IN,
         "TRADE_NOT_FOUND",
         "TRADE_CLOSING",
+        "CONFLICT",
         "MARKET_CLOSED",
-        "IDEMPOTENCY_KEY_REUSED",
+        *KEY_ERRORS,
         "RATE_LIMITED",
         "TRADE_EXECUTION_FAILED",
         "PRICE_STALE",

@@ -334,6 +334,19 @@ async def test_a_part_is_above_nothing_and_at_most_all(trader: Trader, fraction:
     assert (await trader.trade(opened))["status"] == "open"
 
 
+async def test_a_misspelt_parameter_is_refused_by_name(trader: Trader) -> None:
+    opened = await trader.open()
+    for method, path, name in (
+        ("DELETE", f"/trades/{opened['pair_id']}/0?fracton=0.5", "query.fracton"),
+        ("GET", "/trades?staus=open", "query.staus"),
+        ("GET", "/orders?limit=5&%0aid=1", "query.?id"),
+        ("GET", "/pairs?catgory=forex", "query.catgory"),
+    ):
+        errors = refusal(await trader.send(method, path), 400, "VALIDATION_ERROR")["errors"]
+        assert [error["field"] for error in errors] == [name]
+    assert (await trader.trade(opened))["status"] == "open"
+
+
 async def test_a_part_below_the_step_is_refused(trader: Trader) -> None:
     opened = await trader.open(collateral=1, leverage=1)
     refusal(await trader.close(opened, "?fraction=0.000001"), 400, "SIZE_BELOW_MINIMUM")
