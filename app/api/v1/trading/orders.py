@@ -53,7 +53,7 @@ async def order_responses(work: UnitOfWork, orders: Sequence[Order]) -> list[Ord
     "",
     status_code=201,
     response_model=OrderResponse,
-    responses=responses(*LEVEL_ERRORS, "TRADE_NOT_FOUND", "ALREADY_EXISTS", *KEY_ERRORS),
+    responses=responses(*LEVEL_ERRORS, "PAIR_NOT_FOUND", "TRADE_NOT_FOUND", "ALREADY_EXISTS", *KEY_ERRORS),
     dependencies=[rate_limit("trade")],
 )
 async def attach_order(

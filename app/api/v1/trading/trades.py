@@ -138,6 +138,7 @@ async def get_trade(pair_id: PathId, index: PathIndex, container: ContainerDep, 
     responses=responses(
         "SIZE_BELOW_MINIMUM",
         *SIGNED_IN,
+        "PAIR_NOT_FOUND",
         "TRADE_NOT_FOUND",
         "TRADE_CLOSING",
         "CONFLICT",
