@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,14 +117,18 @@ class Reader:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout() -> Iterator[Checkout]:
     """The project's files by links, in a folder of their own: the quick start writes into it."""
-    for entry in ROOT.iterdir():
-        if entry.name not in {"sample.csv", ".env", ".data"}:
-            (tmp_path / entry.name).symlink_to(entry)
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    own = {"PORT": str(free_port()), "MARQETFI_DATA_DIR": "data", "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    return Checkout(tmp_path, {**kept, **own})
+    with tempfile.TemporaryDirectory(prefix="marqetfi-readme-") as name:
+        folder = Path(name)
+        # As root the database's account must pass through, or the database would stand elsewhere and stay.
+        folder.chmod(0o711)
+        for entry in ROOT.iterdir():
+            if entry.name not in {"sample.csv", ".env", ".data"}:
+                (folder / entry.name).symlink_to(entry)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        own = {"PORT": str(free_port()), "MARQETFI_DATA_DIR": "data", "XDG_CONFIG_HOME": str(folder / "config")}
+        yield Checkout(folder, {**kept, **own})
 
 
 @pytest.fixture
@@ -151,14 +156,12 @@ def test_every_step_is_known_and_none_is_gone() -> None:
     assert {name for name, _ in steps() if name not in SERVERS} == SHOWN.keys()
 
 
-def test_every_command_works_as_it_is_written(
-    checkout: Checkout, reader: Reader, terminal: list[Server], tmp_path: Path
-) -> None:
+def test_every_command_works_as_it_is_written(checkout: Checkout, reader: Reader, terminal: list[Server]) -> None:
     for name, commands in steps():
         if name in SERVERS:
             for server in terminal:
                 server.press_ctrl_c()
-            terminal.append(Server(checkout, commands, tmp_path / f"{name}.log"))
+            terminal.append(Server(checkout, commands, checkout.folder / f"{name}.log"))
             continue
         shown = reader.type(name, commands)
         for wanted in SHOWN[name]:
