@@ -1,9 +1,13 @@
 """The OpenAPI document: stable names, every error documented, nothing that we do not answer."""
 
+import json
 from typing import Any
 
 import httpx2
 import pytest_asyncio
+
+from scripts.export_openapi import SNAPSHOT
+from scripts.export_openapi import document as exported
 
 
 @pytest_asyncio.fixture
@@ -45,3 +49,23 @@ async def test_what_needs_a_token_says_so(document: dict[str, Any]) -> None:
 async def test_errors_have_examples(document: dict[str, Any]) -> None:
     examples = operations(document)["auth_login"]["responses"]["401"]["content"]["application/json"]["examples"]
     assert examples["INVALID_CREDENTIALS"]["value"]["error"]["code"] == "INVALID_CREDENTIALS"
+
+
+async def test_the_snapshot_is_what_is_served(client: httpx2.AsyncClient) -> None:
+    served = (await client.get("/openapi.json")).json()
+    snapshot = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert served == snapshot, "the API changed: run `make openapi` and look at what it says"
+    assert SNAPSHOT.read_text(encoding="utf-8") == exported()
+
+
+async def test_what_a_route_may_answer_is_documented(document: dict[str, Any]) -> None:
+    for name, operation in operations(document).items():
+        documented = set(operation["responses"])
+        assert {"400", "503", "default"} <= documented, name
+        if "security" in operation:
+            assert {"401", "429"} <= documented, name
+        if "requestBody" in operation:
+            assert {"413", "415", "429"} <= documented, name
+        takes_key = any(item["name"] == "idempotency-key" for item in operation.get("parameters", []))
+        if takes_key:
+            assert {"409", "422"} <= documented, name
