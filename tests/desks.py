@@ -128,7 +128,7 @@ class Desk:
         """Write a close as a process does that dies before it sends it."""
         async with self.uow() as work:
             row = (await work.trades.locked([trade.id]))[trade.id]
-            order, _ = await self.trading._write_close(work, row, self.pair, Decimal(fraction))
+            order, _ = await self.trading._write_close(work, row, Decimal(fraction))
         return order, (await self.intents(trade))[-1]
 
     async def attach(self, trade: Trade, terms: ExitTerms, client_order_id: str | None = None) -> Order:

@@ -61,6 +61,13 @@ class BookedTrade:
         if intent.status is not status:
             self.work.intents.move_locked(intent, status, reason=reason, next_run_at=None)
 
+    def name_transaction(self, intent: Intent, order: Order, transaction_hash: str | None) -> None:
+        """Note the transaction that an effect became, where the venue tells one."""
+        if transaction_hash is not None:
+            intent.transaction_hash = order.transaction_hash = transaction_hash
+            if order.role is not OrderRole.EXIT or self.trade.transaction_hash is None:
+                self.trade.transaction_hash = transaction_hash
+
     def cancel_entry(self, entry: Order, reason: str | None) -> None:
         """The entry can fill no more; a trade without a fill and its exits end with it."""
         is_expired = reason == "expires_at"

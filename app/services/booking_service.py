@@ -121,10 +121,7 @@ class BookingService:
 
     async def _apply(self, booked: BookedTrade, intent: Intent, result: TradeResult) -> None:
         order = booked.order(intent.order_id)
-        if result.transaction_hash is not None:
-            intent.transaction_hash = order.transaction_hash = result.transaction_hash
-            if order.role is not OrderRole.EXIT or booked.trade.transaction_hash is None:
-                booked.trade.transaction_hash = result.transaction_hash
+        booked.name_transaction(intent, order, result.transaction_hash)
         for fill in result.fills:
             if await booked.record(fill, order):
                 is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]

@@ -42,7 +42,6 @@ class ExitOrderService:
         key: RequestKey | None = None,
     ) -> Order:
         """Attach an exit to a trade; it waits when the entry has not filled yet."""
-        pair = self._market.pair(pair_id)
         async with self._uow() as work:
             trade = await work.trades.at(user_id, pair_id, trade_index, lock=True)
             if trade is None:
@@ -53,6 +52,7 @@ class ExitOrderService:
                 return earlier
             if trade.status not in OPEN_TRADE | UNFILLED_TRADE:
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            pair = self._market.pair(pair_id)
             quote = self._market.quote(pair)
             position = await work.positions.of_trade(trade.id)
             bounds = await _bounds(work, trade, position, pair, quote)

@@ -116,7 +116,6 @@ class TradingService:
         self, trader: Trader, pair_id: int, trade_index: int, fraction: Decimal, key: RequestKey | None
     ) -> Placed:
         """Close a trade, whole or in part; one without any fill has its entry cancelled instead."""
-        pair = self._market.pair(pair_id)
         async with self._uow() as work:
             trade = await work.trades.at(trader.user_id, pair_id, trade_index, lock=True)
             if trade is None:
@@ -124,7 +123,7 @@ class TradingService:
             if trade.status in (TradeStatus.PENDING, TradeStatus.SUBMITTED):
                 order, intent_id = await self.write_cancel(work, trade, "user")
             else:
-                order, intent_id = await self._write_close(work, trade, pair, fraction)
+                order, intent_id = await self._write_close(work, trade, fraction)
             if key is not None:
                 await work.idempotency.bind(trader.user_id, key.key, order.id)
         if intent_id is not None:
@@ -238,9 +237,7 @@ class TradingService:
         work.emit(*(order_event(EventType.ORDER_CREATED, row) for row in (order, *rows)))
         return order, intent
 
-    async def _write_close(
-        self, work: UnitOfWork, trade: Trade, pair: Pair, fraction: Decimal
-    ) -> tuple[Order, int | None]:
+    async def _write_close(self, work: UnitOfWork, trade: Trade, fraction: Decimal) -> tuple[Order, int | None]:
         if trade.status is TradeStatus.CLOSING:
             raise Conflict(code="TRADE_CLOSING", trade_id=trade.id)
         if trade.status not in OPEN_TRADE or trade.venue_trade_index is None:
@@ -251,6 +248,7 @@ class TradingService:
                 status=trade.status,
                 closed_at=trade.closed_at,
             )
+        pair = self._market.pair(trade.pair_id)
         self._market.tradable_quote(pair)
         size = close_size(trade.size, fraction, pair.size_step)
         order = await work.orders.add(close_row(trade, size))
