@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.routing import VENUES, parse_rules
+
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -39,7 +41,6 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = None
     database_url: SecretStr | None = None
-    database_replica_url: SecretStr | None = None
     database_pool_size: int = Field(default=20, ge=1, le=500)
     database_max_overflow: int = Field(default=10, ge=0, le=500)
     database_pool_timeout: float = Field(default=30.0, gt=0)
@@ -101,12 +102,19 @@ class Settings(BaseSettings):
             if name.startswith(prefix)
         }
 
-    @field_validator("database_url", "database_replica_url")
+    @field_validator("database_url")
     @classmethod
     def _asyncpg(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith("postgresql+asyncpg://"):
             raise ValueError("must begin with postgresql+asyncpg://")
         return url
+
+    @model_validator(mode="after")
+    def _routes(self) -> "Settings":
+        rules = parse_rules(self.default_venue, self.asset_venues, self.category_venues)
+        if unknown := rules.venues - VENUES:
+            raise ValueError(f"no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}")
+        return self
 
     @model_validator(mode="after")
     def _production_needs(self) -> "Settings":

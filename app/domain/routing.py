@@ -8,6 +8,8 @@ from app.domain.assets import normalise
 from app.domain.enums import Category
 
 SANDBOX_VENUE = "paper"
+# Every venue that there is an adapter for.
+VENUES = frozenset({SANDBOX_VENUE})
 
 
 class RouteReason(StrEnum):

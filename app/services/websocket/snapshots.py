@@ -1,6 +1,6 @@
 """What a channel shows at subscription: its state as of one sequence, or the events since one."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.core.json import rfc3339
@@ -11,6 +11,7 @@ from app.domain.events import EventType, order_event, position_event, trade_even
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.live_stops import LiveStop, live_stops
 from app.services.websocket.frames import FrameFactory, Members, as_snapshot
 
 RESUME_LIMIT = 1000
@@ -73,17 +74,19 @@ class ChannelSnapshots:
         async with self._uow() as work:
             sequence = await work.events.freeze(user_id)
             rows = await read(work, user_id, trade_ids) if read else []
-        shown = [self._frames.of_now(channel.update_type, channel, self._data_of(row)) for row in rows]
+            stops = await live_stops(work, [row for row in rows if isinstance(row, Order)])
+        shown = [self._frames.of_now(channel.update_type, channel, self._data_of(row, stops)) for row in rows]
         return Snapshot(sequence, [as_snapshot(frame) for frame in shown])
 
-    def _data_of(self, row: Trade | Order | Position) -> Members:
+    def _data_of(self, row: Trade | Order | Position, stops: Mapping[int, LiveStop]) -> Members:
         if isinstance(row, Trade):
             return {**trade_event(EventType.TRADE_UPDATED, row).data, "trade_status": row.status, "event": None}
         if isinstance(row, Order):
-            return {**order_event(EventType.ORDER_UPDATED, row).data, "order_status": row.status, "event": None}
-        live = self._frames.live_values(row)
+            stop = stops.get(row.id)
+            live = {"stop_price": stop.stop_price, "watermark": stop.watermark} if stop else {}
+            return {**order_event(EventType.ORDER_UPDATED, row).data, **live, "order_status": row.status, "event": None}
         facts = position_event(row, "snapshot").data
-        return {**facts, **live, "updated_at": rfc3339(row.updated_at), "event": None}
+        return {**facts, **self._frames.live_values(row), "updated_at": rfc3339(row.updated_at), "event": None}
 
 
 async def _trades(work: UnitOfWork, user_id: int, trade_ids: TradeFilter) -> Sequence[Trade | Order]:
