@@ -35,3 +35,8 @@ def until_sync[T](question: Callable[[], T], *, seconds: float = DEADLINE_SECOND
         if time.monotonic() > deadline:
             raise AssertionError(f"{question!r} never became true in {seconds} s; its last answer was {value!r}")
         time.sleep(PAUSE_SECONDS)
+
+
+async def let_others_run() -> None:
+    """Give every other task that can run a turn."""
+    await asyncio.sleep(0)

@@ -40,7 +40,8 @@ websocket_routes = APIRouter()
 async def stream(websocket: WebSocket) -> None:
     """Prices, trades, positions and deposits as they change.
 
-    Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; docs/events-and-websocket.md tells all.
+    Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; the frames are told in
+    docs/events-and-websocket.md.
     """
     container = await container_of(websocket)
     connection = await admit(websocket, container)

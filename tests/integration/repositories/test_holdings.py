@@ -9,6 +9,7 @@ from app.models.market import Pair
 from app.models.trading import Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from tests.factories import Person, create_trade
+from tests.waiting import let_others_run
 
 
 async def add_fill(work: UnitOfWork, trade: Trade, fill_id: str) -> bool:
@@ -117,7 +118,7 @@ async def test_a_locked_account_makes_its_users_requests_wait(uow: UnitOfWorkFac
             await work.venue_accounts.ensure_locked(user.id, "paper")
             running += 1
             most = max(most, running)
-            await asyncio.sleep(0)
+            await let_others_run()
             running -= 1
 
     await asyncio.gather(*(request(number) for number in range(10)))

@@ -12,6 +12,7 @@ from app.models.market import Pair
 from app.models.trading import Order, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from tests.factories import Person, create_intent, create_order, create_trade
+from tests.waiting import let_others_run
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def test_who_waits_for_a_lock_sees_what_the_holder_wrote(uow: UnitOfWorkFa
             row = (await work.orders.locked([order.id]))[order.id]
             if row.status is not OrderStatus.PENDING:
                 return False
-            await asyncio.sleep(0)
+            await let_others_run()
             work.orders.move_locked(row, OrderStatus.CANCELLED, reason=reason)
             return True
 
