@@ -3,7 +3,7 @@
 import hashlib
 import math
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -47,6 +47,9 @@ async def optional_user(
 
 
 OptionalUser = Annotated[AuthenticatedUser | None, Depends(optional_user)]
+
+# For a route's `openapi_extra`: its token may be left out.
+TOKEN_IS_OPTIONAL: dict[str, Any] = {"security": [{}]}
 
 
 async def current_user(user: OptionalUser) -> AuthenticatedUser:

@@ -18,10 +18,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 MAX_ID = 2**63 - 1
+MAX_INDEX = 2**31 - 1
 MAX_DECIMALS = 18
 # The database refuses anything from here on, see models/base.py.
 LIMIT = Decimal("1e20")
 # Bounds of JSON schemas are written for programs that read numbers as floats.
+_LARGEST_ID = 2**63 - 2**10
 _LARGEST = 99_999_999_999_999_990_000
 
 _NUMBER_TEXT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,18})?")
@@ -66,8 +68,18 @@ def number_schema(**bounds: float) -> dict[str, object]:
 
 
 SafeStr = Annotated[str, AfterValidator(storable_text)]
-PathId = Annotated[int, BeforeValidator(_id_text), Field(ge=1, le=MAX_ID)]
-PathIndex = Annotated[int, BeforeValidator(_id_text), Field(ge=0, le=2_147_483_647)]
+PathId = Annotated[
+    int,
+    BeforeValidator(_id_text),
+    Field(ge=1, le=MAX_ID),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _LARGEST_ID}),
+]
+PathIndex = Annotated[
+    int,
+    BeforeValidator(_id_text),
+    Field(ge=0, le=MAX_INDEX),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_INDEX}),
+]
 Count = StrictInt
 Flag = StrictBool
 Amount = Annotated[

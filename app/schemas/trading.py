@@ -17,6 +17,7 @@ from app.domain.enums import (
 )
 from app.domain.order_terms import ExitLevels, OpenTerms
 from app.schemas.base import (
+    MAX_INDEX,
     Amount,
     Count,
     Flag,
@@ -88,7 +89,7 @@ class AttachOrderRequest(LevelsRequest):
     order_type: OrderType
     trade_id: PathId | None = None
     pair_id: PathId | None = None
-    trade_index: Annotated[Count, Field(ge=0, le=2_147_483_647)] | None = None
+    trade_index: Annotated[Count, Field(ge=0, le=MAX_INDEX)] | None = None
     client_order_id: ClientOrderId | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Path, Query, Request, Response
 from pydantic import AwareDatetime
 
-from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
+from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router, wants_strings
 from app.bootstrap import Container
@@ -33,6 +33,7 @@ UseCache = Annotated[
 @routes.get(
     "",
     responses=responses(*SIGNED_IN, "RATE_LIMITED"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
     dependencies=[price_limit],
 )
 async def list_prices(
@@ -66,6 +67,7 @@ async def list_prices(
 @routes.get(
     "/{pair}/candles",
     responses=responses("PAIR_NOT_FOUND", *SIGNED_IN, "RATE_LIMITED"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
     dependencies=[price_limit],
 )
 async def list_candles(
@@ -90,6 +92,7 @@ async def list_candles(
     "/{pair}",
     response_model=PriceResponse,
     responses=responses("PAIR_NOT_FOUND", "PRICE_STALE", *SIGNED_IN, "RATE_LIMITED"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
     dependencies=[price_limit],
 )
 async def get_price(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
 
-from app.api.dependencies import ContainerDep, rate_limit
+from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, rate_limit
 from app.api.errors import SIGNED_IN, responses
 from app.api.routing import StrictQueryRoute, router, wants_strings
 from app.core.json import encode
@@ -24,6 +24,7 @@ routes = router(prefix="/trading", tag="trading", route_class=StrictQueryRoute)
     "/pairs",
     response_model=PairList,
     responses=responses(*SIGNED_IN, "RATE_LIMITED") | NOT_MODIFIED,
+    openapi_extra=TOKEN_IS_OPTIONAL,
     dependencies=[rate_limit("price")],
 )
 async def list_pairs(

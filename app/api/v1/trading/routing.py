@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Query
 
-from app.api.dependencies import ContainerDep, OptionalUser, rate_limit
+from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router
 from app.schemas.base import SafeStr
@@ -16,6 +16,7 @@ routes = router(prefix="/routing", tag="routing")
 @routes.get(
     "/explain",
     responses=responses("UNSUPPORTED_ASSET", "AMBIGUOUS_ASSET", *SIGNED_IN, "RATE_LIMITED"),
+    openapi_extra=TOKEN_IS_OPTIONAL,
     dependencies=[rate_limit("price")],
 )
 async def explain_route(
