@@ -387,6 +387,12 @@ async def test_forged_tokens_open_no_route(trader: Trader, client: httpx2.AsyncC
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+async def test_a_refresh_token_is_no_access_token(trader: Trader, client: httpx2.AsyncClient) -> None:
+    headers = {"Authorization": f"Bearer {trader.person.refresh_token}"}
+    refusal(await client.post(f"{TRADING}/trades", json=BTC, headers=headers), 401, "UNAUTHORIZED")
+    assert await has_done_nothing(trader)
+
+
 async def test_who_may_only_read_cannot_trade(trader: Trader, container: Container) -> None:
     async with container.uow() as work:
         row = await work.users.get(trader.person.id)
