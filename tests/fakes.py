@@ -131,13 +131,34 @@ class ScriptedVenue(BaseTradingProvider):
         self.calls: list[str] = []
         self.gate = asyncio.Event()
         self.after_query: Callable[[], Awaitable[None]] | None = None
-        self._late: dict[int, TradeParams | CloseParams] = {}
+        self.late: dict[int, TradeParams | CloseParams] = {}
         self._scripts: dict[str, deque[Step]] = {"open": deque(), "close": deque(), "cancel": deque()}
+        self._expected: dict[str, Step] = {}
         self._indexes = indexes
 
     def will(self, request: str, *steps: Step) -> None:
         """Do these, in order, with the next requests of a kind: open, close or cancel."""
         self._scripts[request].extend(steps)
+
+    def expect(self, request: str, step: Step) -> None:
+        """Do this with every request of a kind, until another is expected."""
+        self._expected[request] = step
+
+    def expect_nothing(self) -> None:
+        """FILL everything again."""
+        self._expected.clear()
+
+    def can_fill(self, order: VenueOrder) -> bool:
+        """Whether an order can be executed: a close needs its position, and so much of it."""
+        if isinstance(order.params, TradeParams):
+            return True
+        held = self.positions.get(order.params.venue_trade_index)
+        return held is not None and held.size >= order.size - order.filled
+
+    def can_arrive(self, client_id: int) -> bool:
+        """Whether a late request would find what it is about."""
+        params = self.late[client_id]
+        return self.can_fill(VenueOrder(client_id, params, self._wanted(params)))
 
     def see(self, tick: Tick) -> None:
         """Trade at this tick from now on."""
@@ -145,7 +166,7 @@ class ScriptedVenue(BaseTradingProvider):
 
     def arrive(self, client_id: int) -> VenueOrder:
         """A late request arrives, in time, and is executed."""
-        order = self._known(self._late.pop(client_id))
+        order = self._known(self.late.pop(client_id))
         self.execute(client_id)
         return order
 
@@ -246,42 +267,48 @@ class ScriptedVenue(BaseTradingProvider):
 
     async def _request(self, kind: str, params: TradeParams | CloseParams) -> TradeResult:
         step, argument = self._next(kind, params.client_id)
-        assert params.client_id not in self.orders.keys() | self._late.keys(), f"{params.client_id} was sent twice"
+        assert params.client_id not in self.orders.keys() | self.late.keys(), f"{params.client_id} was sent twice"
         match step:
             case Act.UNSENT:
                 raise Unavailable(code="PROVIDER_UNAVAILABLE")
             case Act.LATE:
-                self._late[params.client_id] = params
+                self.late[params.client_id] = params
                 raise ProviderTimeout
             case Act.HANG:
                 await self.gate.wait()
         order = self._known(params)
         if params.not_after < datetime.now(UTC):
-            self.end(params.client_id, VenueOutcome.REJECTED, "EXPIRED_REQUEST")
-            return order.result()
+            return self.end(params.client_id, VenueOutcome.REJECTED, "EXPIRED_REQUEST").result()
+        if not self.can_fill(order):
+            return self.end(params.client_id, VenueOutcome.REJECTED, "POSITION_NOT_FOUND").result()
+        self._act(order, step, argument)
         match step:
+            case Act.UNHEARD:
+                raise ProviderTimeout
+            case Act.NONSENSE:
+                raise ProviderError
+        return order.result()
+
+    def _act(self, order: VenueOrder, step: Act, argument: str | None) -> None:
+        match step:
+            case Act.ACCEPT:
+                return
             case Act.REJECT:
-                self.end(params.client_id, VenueOutcome.REJECTED, argument)
+                self.end(order.client_id, VenueOutcome.REJECTED, argument)
             case Act.REST:
                 order.outcome = VenueOutcome.RESTING
-            case Act.PART:
-                self.execute(params.client_id, argument)
-            case Act.PART_ONLY:
-                self.execute(params.client_id, argument)
-                self.end(params.client_id, VenueOutcome.CANCELLED)
-            case Act.FILL | Act.HANG | Act.UNHEARD | Act.NONSENSE:
-                self.execute(params.client_id)
-        if step is Act.UNHEARD:
-            raise ProviderTimeout
-        if step is Act.NONSENSE:
-            raise ProviderError
-        return order.result()
+            case Act.PART | Act.PART_ONLY if argument is not None and Decimal(argument) < order.size:
+                self.execute(order.client_id, argument)
+                if step is Act.PART_ONLY:
+                    self.end(order.client_id, VenueOutcome.CANCELLED)
+            case _:
+                self.execute(order.client_id)
 
     def _next(self, kind: str, client_id: int) -> tuple[Act, str | None]:
         self._assert_outside(kind)
         self.calls.append(f"{kind} {client_id}")
         steps = self._scripts[kind]
-        step = steps.popleft() if steps else Act.FILL
+        step = steps.popleft() if steps else self._expected.get(kind, Act.FILL)
         return step if isinstance(step, tuple) else (step, None)
 
     @staticmethod
