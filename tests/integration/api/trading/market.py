@@ -19,6 +19,8 @@ from tests.waiting import until
 
 API = "/api/v1"
 TRADING = f"{API}/trading"
+# However long a test takes, its prices stay fresh.
+OPEN = Market(is_open=True, silence_is_stale=False)
 BTC = {"asset": "BTC", "direction": True, "collateral": 100, "leverage": 10}
 
 
@@ -39,7 +41,7 @@ class HandFeed:
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
         self._start = start
-        yield FeedSlice(markets={pair_id: Market(is_open=True) for pair_id in start.pair_ids.values()})
+        yield FeedSlice(markets=dict.fromkeys(start.pair_ids.values(), OPEN))
         while True:
             yield await self._slices.get()
 
@@ -84,13 +86,10 @@ class HandMarket:
         """Bring the price to `mark`, with a spread of one."""
         return await self.quote((f"{mark - 1}.50", f"{mark}.50"), symbol=symbol)
 
-    async def close(self, symbol: str, next_open: datetime | None = None) -> None:
-        self.feed.put(symbol, (), Market(is_open=False, next_open=next_open))
-        await until(lambda: not self._market(symbol).is_open)
-
-    async def open(self, symbol: str) -> None:
-        self.feed.put(symbol, (), Market(is_open=True))
-        await until(lambda: self._market(symbol).is_open)
+    async def turn(self, symbol: str, market: Market) -> None:
+        """Open or close a pair's market."""
+        self.feed.put(symbol, (), market)
+        await until(lambda: self._market(symbol) == market)
 
     def _market(self, symbol: str) -> Market:
         quote = self.board.latest(self.pair_id(symbol))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from app.bootstrap import Container
 from app.core.json import encode
 from app.domain.enums import FeatureAccessLevel
-from tests.integration.api.trading.market import BTC, TRADING, HandMarket, Trader, refusal
+from app.domain.prices import Market
+from tests.integration.api.trading.market import BTC, OPEN, TRADING, HandMarket, Trader, refusal
 
 JSON = {"Content-Type": "application/json"}
 
@@ -283,16 +285,18 @@ async def test_a_market_that_moved_too_far_trades_nothing(trader: Trader) -> Non
 
 
 async def test_a_closed_market_takes_resting_orders_only(trader: Trader, market: HandMarket) -> None:
+    monday = datetime(2030, 1, 7, tzinfo=UTC)
     opened = await trader.open(asset="EURUSD", stop_price="1.08")
-    await market.close("EURUSD")
+    await market.turn("EURUSD", Market(is_open=False, next_open=monday))
     try:
-        refusal(await trader.ask_open(asset="EURUSD"), 409, "MARKET_CLOSED")
+        details = refusal(await trader.ask_open(asset="EURUSD"), 409, "MARKET_CLOSED")
+        assert details == {"pair": "EURUSD", "next_open": "2030-01-07T00:00:00Z"}
         refusal(await trader.close(opened), 409, "MARKET_CLOSED")
         waits = await trader.open(asset="EURUSD", order_type="LIMIT", price=2)
         assert waits["status"] == "pending"
         assert (await trader.trade(opened))["status"] == "open"
     finally:
-        await market.open("EURUSD")
+        await market.turn("EURUSD", OPEN)
     await market.quote(("1.10000", "1.10010"), symbol="EURUSD")
     assert (await trader.until_order(waits["order_id"], "filled"))["average_price"] <= 2
     assert (await trader.close(opened)).status_code == 200

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.core.clock import Clock
+from app.domain.prices import Market
 from tests.fakes import ManualClock
 from tests.integration.api.trading.market import BTC, HandMarket, Trader, refusal
 
@@ -24,6 +25,7 @@ def hands(clock: Clock) -> ManualClock:
 async def test_a_stale_price_trades_nothing_until_a_fresh_one_comes(
     trader: Trader, market: HandMarket, hands: ManualClock
 ) -> None:
+    await market.turn("BTCUSDT", Market(is_open=True, silence_is_stale=True))
     opened = await trader.open()
     hands.advance(11)
 
