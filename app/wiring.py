@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -73,8 +74,9 @@ async def wire_trading(
     engine_uow = partial(UnitOfWork, engine_database, broadcast)
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [feed], broadcast, clock)
-    paper = paper_provider(uow, board, directory, clock, Decimal(settings.paper_starting_balance))
-    factory = ProviderFactory({paper.name: paper})
+    paper = paper_provider(engine_uow, board, directory, clock, Decimal(settings.paper_starting_balance))
+    engine_factory = ProviderFactory({paper.name: paper})
+    factory = ProviderFactory({paper.name: paper.on_pool(uow)})
     rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
     router = ProviderRouter(factory, rules, directory)
     await directory.refresh(paper)
@@ -83,10 +85,11 @@ async def wire_trading(
     paper.on_fill(booking.book_fill)
     market = MarketView(uow, directory, router, board, clock)
     execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock), clock)
-    engine_execution = ExecutionService(engine_uow, factory, directory, booking, clock)
+    engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
     trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
-    settlement = SettlementService(engine_uow, engine_execution, booking, trading, factory, directory, clock)
-    holder = f"{socket.gethostname()}:{os.getpid()}"
+    settlement = SettlementService(engine_uow, engine_execution, booking, trading, engine_factory, directory, clock)
+    # Process ids come again; this name does not.
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
     monitor = OrderMonitoringService(
         engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution, broadcast, lease

@@ -18,7 +18,7 @@ from app.domain.trading import CloseParams, TradeParams, VenueFill, VenueRef
 from app.models.market import Pair
 from app.models.paper import PaperLedgerEntry
 from app.services.pair_directory import PairDirectory
-from app.services.price_feed_service import no_price_yet, price_of
+from app.services.price_board import no_price_yet, price_of
 from app.services.providers.base import BaseTradingProvider
 from app.services.providers.paper.books import PaperMatch
 from app.services.providers.paper.provider import PaperProvider

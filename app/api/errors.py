@@ -10,7 +10,7 @@ from loguru import logger
 from starlette.exceptions import HTTPException
 
 from app.core.clock import Clock, SystemClock
-from app.core.database import is_unavailable
+from app.core.database import is_retryable, is_unavailable
 from app.core.json import encode, rfc3339
 from app.domain.errors import CATALOGUE, InternalError, MarqetError, Unavailable
 from app.schemas.error import ErrorEnvelope
@@ -63,7 +63,7 @@ def named(error: Exception) -> MarqetError:
     """What an exception means to the caller: nothing of its own text is told."""
     if isinstance(error, MarqetError):
         return error
-    if is_unavailable(error):
+    if is_unavailable(error) or is_retryable(error):
         return Unavailable(retry_after=RETRY_SECONDS)
     return InternalError()
 

@@ -51,7 +51,7 @@ class EngineStateRepository:
         )
         statement = update(Lease).where(Lease.name == name)
         if not predecessor_is_dead:
-            statement = statement.where(or_(Lease.expires_at < now, Lease.holder.is_(None)))
+            statement = statement.where(or_(Lease.expires_at < now, Lease.holder.is_(None), Lease.holder == holder))
         return await self.session.scalar(
             statement.values(holder=holder, token=Lease.token + 1, expires_at=now + life).returning(Lease.token)
         )

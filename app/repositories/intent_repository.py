@@ -49,6 +49,14 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         query = select(Intent).where(Intent.status.in_(statuses), Intent.next_run_at <= func.clock_timestamp())
         return await self.all_of(query.order_by(Intent.next_run_at, Intent.id).limit(limit))
 
+    async def ask_now(self, provider: str, status: IntentStatus) -> None:
+        """Let a venue's intents of a status be asked about at once, since what it told may have been lost."""
+        await self.session.execute(
+            update(Intent)
+            .where(Intent.provider == provider, Intent.status == status)
+            .values(next_run_at=func.clock_timestamp())
+        )
+
     async def postpone(self, intent_id: int, delay: timedelta) -> None:
         """Ask again later."""
         await self.session.execute(

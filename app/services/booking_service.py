@@ -8,7 +8,7 @@ from loguru import logger
 
 from app.core.clock import Clock
 from app.core.json import encode
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, PositionSide, TradeStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
 from app.domain.events import EventType, order_event
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
@@ -17,7 +17,6 @@ from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import BookedTrade, average
-from app.services.live_stops import is_trailing
 from app.services.providers.base import QuoteBoard
 
 EXITS_TOPIC = "exits.changed"
@@ -240,7 +239,7 @@ class BookingService:
             changes: dict[str, object] = {
                 "released_sequence": seen[-1].sequence if seen else order.trigger_sequence,
                 "armed_price": _ratcheted(order, booked.trade.side, seen),
-                "stop_price": None if is_trailing(order) else order.stop_price,
+                "stop_price": order.stop_price if order.order_type is OrderType.STOP_LOSS else None,
                 "latched_sequence": None,
                 "next_run_at": None,
                 **dict.fromkeys(_TRIGGER_FACTS),

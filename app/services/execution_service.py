@@ -72,6 +72,8 @@ class ExecutionService:
 
         Each is sent whatever becomes of the others; the first error is raised when all are done.
         """
+        if not intent_ids:
+            return
         async with self._uow() as work:
             taken = await self._take(work, intent_ids)
         outcomes = await asyncio.gather(*(self._deliver_in_turn(intent) for intent in taken), return_exceptions=True)

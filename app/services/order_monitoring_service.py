@@ -7,22 +7,22 @@ from datetime import timedelta
 from loguru import logger
 
 from app.core.broadcast import Broadcast
-from app.core.database import is_unavailable
+from app.core.database import is_retryable, is_unavailable
 from app.core.json import decode
-from app.domain.enums import OrderStatus
+from app.domain.enums import IntentStatus, OrderStatus
 from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import EXITS_TOPIC
+from app.services.checkpoint_keeper import keep_checkpoints
 from app.services.claim_service import ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
 from app.services.lease_keeper import LeaseKeeper
-from app.services.pair_watch import PairWatch
-from app.services.providers.base import Match, MatchingVenue, QuoteBoard
+from app.services.pair_watch import PairWatch, Unsettled
+from app.services.providers.base import EngineBoard, Match, MatchingVenue
 from app.services.trigger_queue import TriggerQueue
 
-CHECKPOINT_SECONDS = 0.1
 RETRY_SECONDS = 0.2
 SWEEP_SECONDS = 5.0
 SWEEP_WITHIN = timedelta(seconds=30)
@@ -34,7 +34,7 @@ class OrderMonitoringService:
     def __init__(
         self,
         uow: UnitOfWorkFactory,
-        board: QuoteBoard,
+        board: EngineBoard,
         matching: MatchingVenue,
         claims: ClaimService,
         execution: ExecutionService,
@@ -53,17 +53,30 @@ class OrderMonitoringService:
         self._reload = asyncio.Event()
         self._in_flight: dict[int, int] = {}
         self._has_latched = True
+        self._failed = asyncio.Event()
         self.is_watching = False
         matching.on_late_match(self._queue_matches)
         broadcast.subscribe(EXITS_TOPIC, self._on_exits_changed)
 
     def on_tick(self, tick: Tick) -> None:
-        """Show a tick to the matching venue, then to the trigger books; queue what it did."""
+        """Show a tick to the matching venue, then to the trigger books; queue what it did.
+
+        After a failure here nothing in memory is to be trusted: the engine ends, and loads everything anew.
+        """
         watch = self._watches.get(tick.pair_id)
         if watch is None:
             return
-        self._queue_matches(self._matching.on_tick(tick))
-        self._queue_crossed(watch, watch.on_tick(tick, self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()))
+        is_judged = False
+        try:
+            kept = self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()
+            self._queue_matches(self._matching.on_tick(tick))
+            self._queue_crossed(watch, watch.on_tick(tick, kept))
+            is_judged = True
+        finally:
+            if not is_judged:
+                self._watches.clear()
+                self._queue.close()
+                self._failed.set()
 
     async def ping(self) -> None:
         """Return while the engine watches; Unavailable otherwise."""
@@ -90,20 +103,30 @@ class OrderMonitoringService:
                 group.create_task(self._follow_exits())
                 group.create_task(self._sweep_exits(pair_ids))
                 group.create_task(self._retry_latched(pair_ids))
-                group.create_task(self._keep_checkpoints(token))
+                group.create_task(keep_checkpoints(self._uow, self._watches, token))
+                group.create_task(self._watch_over())
         finally:
             self.is_watching = False
             self._queue.close()
             self._watches.clear()
+            self._board.vouch_no_longer()
+
+    async def _watch_over(self) -> None:
+        await self._failed.wait()
+        raise RuntimeError("a tick could not be judged")
 
     async def _load(self, pair_ids: Sequence[int]) -> None:
-        """Start every pair at its checkpoint with its orders, and judge the ticks that came since."""
+        """Start every pair at its checkpoint with its orders; its feed gives again the ticks that came since."""
         self._queue.close()
         self._in_flight.clear()
+        self._failed.clear()
+        self._board.restart()
         async with self._uow() as work:
             checkpoints = await work.engine_state.checkpoints(pair_ids)
             rows = await work.engine_state.watermarks(pair_ids)
             orders = await work.orders.watched(pair_ids)
+            # A fill that was committed by the venue and not yet told here is found by asking.
+            await work.intents.ask_now(self._matching.name, IntentStatus.RESTING)
         matches = await self._matching.load(pair_ids)
         for pair_id in pair_ids:
             checkpoint = checkpoints.get(pair_id)
@@ -111,9 +134,6 @@ class OrderMonitoringService:
             self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine)
         self._apply(orders)
         self._queue_matches(matches)
-        for pair_id in pair_ids:
-            for tick in self._board.kept(pair_id, -1):
-                self.on_tick(tick)
         self._has_latched = True
         self.is_watching = True
         self._queue.open()
@@ -135,17 +155,22 @@ class OrderMonitoringService:
         """Commit what ticks did, in the order they did it; nothing leaves the queue before it is committed."""
         while True:
             run = await self._queue.next_run()
-            crossed = [item.subject for item in run if isinstance(item.subject, Crossed)]
-            matches = [item.subject for item in run if not isinstance(item.subject, Crossed)]
             try:
-                await (self._claim(crossed) if crossed else self._matching.book(matches))
+                await self._commit(run)
             except Exception as error:
-                if not is_unavailable(error):
+                if not (is_unavailable(error) or is_retryable(error)):
                     raise
                 logger.warning("{n} trigger(s) wait for the database", n=len(self._queue))
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            self._queue.settled(run)
+            else:
+                self._queue.settled(run)
+
+    async def _commit(self, run: Sequence[Unsettled]) -> None:
+        crossed = [item.subject for item in run if isinstance(item.subject, Crossed)]
+        if crossed:
+            await self._claim(crossed)
+        else:
+            await self._matching.book([item.subject for item in run if not isinstance(item.subject, Crossed)])
 
     async def _claim(self, crossed: Sequence[Crossed]) -> None:
         claims = await self._claims.claim(crossed)
@@ -210,17 +235,3 @@ class OrderMonitoringService:
                 crossed = latched_crossing(order)
                 if crossed is not None and self._in_flight.get(order.id) != order.version:
                     self._queue_crossed(self._watches[order.pair_id], [crossed])
-
-    async def _keep_checkpoints(self, token: int) -> None:
-        """Make the judged state durable, coalesced; a newer holder's token ends this engine."""
-        while True:
-            await asyncio.sleep(CHECKPOINT_SECONDS)
-            states = [
-                (watch, state) for watch in self._watches.values() if (state := watch.savable_state()) is not None
-            ]
-            if not states:
-                continue
-            async with self._uow() as work:
-                await work.engine_state.save([state for _, state in states], token)
-            for watch, state in states:
-                watch.saved(state)

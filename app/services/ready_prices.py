@@ -8,7 +8,8 @@ from app.core.json import encode
 from app.domain.prices import Quote
 from app.models.market import Pair
 from app.services.pair_directory import PairDirectory
-from app.services.price_feed_service import PriceFeedService, price_data, price_of
+from app.services.price_board import price_data, price_of
+from app.services.price_feed_service import PriceFeedService
 from app.services.providers.router import ProviderRouter
 
 # People write a pair in a few ways; whoever tries all of them only empties the table.

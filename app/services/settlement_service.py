@@ -1,6 +1,9 @@
 """Looks after effects whose request is gone: sends what was never sent, asks about what was, reconciles."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from loguru import logger
 
@@ -43,17 +46,28 @@ class SettlementService:
         self._clock = clock
 
     async def settle(self) -> int:
-        """Send due new intents and ask about due sent ones; how many were looked at."""
+        """Send due new intents and ask about due sent and resting ones; how many were looked at.
+
+        What is unknown comes before what rests. The first error is raised when all have had their turn.
+        """
         async with self._uow() as work:
             new = await work.intents.due([IntentStatus.NEW], BATCH)
-            open_ended = await work.intents.due([IntentStatus.SENT, IntentStatus.RESTING], BATCH)
+            unknown = await work.intents.due([IntentStatus.SENT], BATCH)
+            resting = await work.intents.due([IntentStatus.RESTING], BATCH)
             # Read before any venue is asked: not to be found is proof only if nothing could arrive any more by then.
             as_of = await work.intents.now()
-        if new:
-            await self._execution.send([intent.id for intent in new])
-        for intent in open_ended:
-            await self._look_after(intent, as_of)
-        return len(new) + len(open_ended)
+        turns: list[Callable[[], Awaitable[None]]] = [
+            partial(self._execution.send, [intent.id for intent in new]),
+            *(partial(self._look_after, intent, as_of) for intent in (*unknown, *resting)),
+        ]
+        errors: list[BaseException] = []
+        for turn in turns:
+            (outcome,) = await asyncio.gather(turn(), return_exceptions=True)
+            if outcome is not None:
+                errors.append(outcome)
+        if errors:
+            raise errors[0]
+        return len(new) + len(unknown) + len(resting)
 
     async def expire(self) -> int:
         """Ask for the cancel of resting entries whose expires_at has passed; how many."""
@@ -98,16 +112,18 @@ class SettlementService:
         return len(differing)
 
     async def _look_after(self, intent: Intent, as_of: datetime) -> None:
-        """One that cannot be booked, because its venue contradicts itself, is for a person; it holds up no other."""
-        delay = LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN
+        """Ask about an intent; it is put off first, so that one which cannot be booked holds up no other.
+
+        One whose venue contradicts itself is for a person.
+        """
+        await self._postpone(intent, LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN)
         try:
             await self._ask(intent, as_of)
         except (InvalidTransition, LookupError) as error:
             logger.opt(exception=error).error("Intent {intent} cannot be booked", intent=intent.id)
             async with self._uow() as work:
                 await work.orders.flag_for_review(intent.order_id)
-            delay = REVIEW_AFTER
-        await self._postpone(intent, delay)
+                await work.intents.postpone(intent.id, REVIEW_AFTER)
 
     async def _ask(self, intent: Intent, as_of: datetime) -> None:
         try:

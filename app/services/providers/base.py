@@ -34,6 +34,18 @@ class QuoteBoard(Protocol):
         ...
 
 
+class EngineBoard(QuoteBoard, Protocol):
+    """The ticks of this process, as their order engine commands them."""
+
+    def restart(self) -> None:
+        """Forget the ticks taken and read every feed anew from its checkpoints, once the gates let it."""
+        ...
+
+    def vouch_no_longer(self) -> None:
+        """Let the last prices go stale with their age, since nobody judges new ones."""
+        ...
+
+
 class Match(Protocol):
     """Something a tick did inside a venue that matches by itself: a liquidation or a fill of a resting order."""
 
@@ -50,6 +62,11 @@ class Match(Protocol):
 
 class MatchingVenue(Protocol):
     """A venue whose matching runs in our process (paper): ticks are shown to it before the order engine sees them."""
+
+    @property
+    def name(self) -> str:
+        """The venue's name."""
+        ...
 
     def on_tick(self, tick: Tick) -> Sequence[Match]:
         """Judge one tick, synchronously; what it did leaves the venue's book and must be booked in order."""

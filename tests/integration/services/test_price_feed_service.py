@@ -132,9 +132,17 @@ async def test_a_gate_holds_the_feed_back(bench: MakeBench, passing: PassingTime
 
     made.service.add_gate(gate)
     async with made.running(waiting.is_set):
-        assert made.sequences == [1]
+        assert made.sequences == []
         is_open.set()
         await until(lambda: made.sequences == [1, 2, 3])
+
+
+async def test_a_restart_reads_again_from_the_checkpoints(bench: MakeBench, passing: PassingTime, btc: int) -> None:
+    made = bench(ScriptedFeed(*[FeedSlice([tick(btc, n, passing)]) for n in range(1, 4)]))
+    async with made.running(lambda: made.sequences == [1, 2, 3]):
+        made.service.restart()
+        assert made.service.kept(btc, 0) == []
+        await until(lambda: made.sequences == [1, 2, 3, 1, 2, 3])
 
 
 async def test_a_minute_of_ticks_is_kept(bench: MakeBench, passing: PassingTime, btc: int) -> None:

@@ -15,7 +15,7 @@ from app.domain.errors import InvalidRequest
 from app.models.market import Pair
 from app.schemas.price import CandleList, CandleResponse, PairName, PriceError, PriceList, PriceResponse
 from app.services.auth_service import AuthenticatedUser
-from app.services.price_feed_service import no_price_yet
+from app.services.price_board import no_price_yet
 
 MOST_PAIRS = 100
 MOST_CANDLES = 1000

@@ -6,9 +6,11 @@ from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
 from app.api.routing import StrictQueryRoute, router
 from app.bootstrap import Container
+from app.domain.errors import Conflict
 from app.domain.lifecycle import LIVE_ORDER
 from app.domain.money import ZERO
 from app.domain.positions import pnl_of, roi_of
+from app.domain.routing import SANDBOX_VENUE
 from app.models.trading import Position, Trade
 from app.schemas.trading import PortfolioResponse, PositionList, PositionResponse
 
@@ -55,6 +57,9 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
 )
 async def reset_paper(container: ContainerDep, user: CurrentUser) -> PortfolioResponse:
     """Bring the caller's paper account back to its starting balance; refused while anything is open."""
+    async with container.uow() as work:
+        if await work.trades.has_unfinished(user.id, SANDBOX_VENUE):
+            raise Conflict("Close every paper trade and cancel every resting order first.")
     await container.reset_paper(user.id)
     return await portfolio(container, user)
 

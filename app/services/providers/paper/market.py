@@ -11,6 +11,7 @@ from app.models.paper import PaperOrder, PaperPosition
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.providers.base import Match, OnFill, QuoteBoard
 from app.services.providers.paper.books import MatchKind, PairBooks, PaperMatch
+from app.services.providers.paper.catalogue import VENUE
 from app.services.providers.paper.matching import PairOf, book_matches
 
 BATCH = 100
@@ -24,6 +25,8 @@ class PaperMarket:
     `load` starts a pair's books anew from the tables, so it is right at the start, after ticks were missed, and
     whenever another process may have traded.
     """
+
+    name = VENUE
 
     def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf, tell_fill: OnFill) -> None:
         self._uow = uow

@@ -1,9 +1,10 @@
 """The paper venue: a real exchange in miniature, whose books are its own tables."""
 
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, Self
 
 from app.core.clock import Clock
 from app.domain import ledger
@@ -81,6 +82,12 @@ class PaperProvider(BaseTradingProvider):
         self._directory = directory
         self._clock = clock
         self._starting_balance = starting_balance
+
+    def on_pool(self, uow: UnitOfWorkFactory) -> Self:
+        """The same venue, asked over another pool of connections; its market stays on the first."""
+        beside = copy(self)
+        beside._uow = uow
+        return beside
 
     async def get_pairs(self) -> list[PairListing]:
         """The catalogue."""
