@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 
@@ -30,10 +31,17 @@ def state(
 
 
 async def take(
-    uow: UnitOfWorkFactory, name: str, life: timedelta = LIFE, *, predecessor_is_dead: bool = False
+    uow: UnitOfWorkFactory,
+    name: str,
+    life: timedelta = LIFE,
+    *,
+    predecessor_is_dead: bool = False,
+    holder: str | None = None,
 ) -> int | None:
+    """Take a lease as somebody new, but where a holder is given."""
+    holder = holder or uuid4().hex
     async with uow() as work:
-        return await work.engine_state.take_lease(name, "me", life, predecessor_is_dead=predecessor_is_dead)
+        return await work.engine_state.take_lease(name, holder, life, predecessor_is_dead=predecessor_is_dead)
 
 
 async def save(uow: UnitOfWorkFactory, token: int, *states: EngineState) -> int:
@@ -66,6 +74,12 @@ async def test_a_lease_is_taken_when_it_ran_out_was_let_go_or_its_holder_is_dead
     async with uow() as work:
         await work.engine_state.release_lease("lease", 3)
     assert await take(uow, "lease") == 4
+
+
+async def test_a_holder_that_lost_its_place_takes_its_own_lease_again_at_once(uow: UnitOfWorkFactory) -> None:
+    assert await take(uow, "own", holder="me") == 1
+    assert await take(uow, "own", holder="me") == 2
+    assert await take(uow, "own", holder="another") is None
 
 
 async def test_only_the_newest_token_renews(uow: UnitOfWorkFactory) -> None:

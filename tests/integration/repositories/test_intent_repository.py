@@ -92,6 +92,20 @@ async def test_the_longest_due_intents_come_first(uow: UnitOfWorkFactory, user: 
     assert (due, after) == ([first.id, second.id], [second.id])
 
 
+async def test_all_of_a_venue_can_be_asked_about_at_once(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
+    later = datetime.now(UTC) + HOUR
+    (sent,) = await make_intents(uow, user, pair, 1, next_run_at=later, status=IntentStatus.SENT)
+    (new,) = await make_intents(uow, user, pair, 1, next_run_at=later)
+    (other,) = await make_intents(uow, user, pair, 1, next_run_at=later, status=IntentStatus.SENT, provider="other")
+    mine = {intent.id for intent in (sent, new, other)}
+
+    async with uow() as work:
+        await work.intents.ask_now(pair.venue, IntentStatus.SENT)
+        due = [row.id for row in await work.intents.due(list(IntentStatus), 1000) if row.id in mine]
+
+    assert due == [sent.id]
+
+
 async def test_only_what_nobody_has_sent_can_be_withdrawn(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
     async with uow() as work:
         trade = await create_trade(work, user.id, pair)

@@ -6,12 +6,22 @@ from typing import Any
 
 import pytest
 
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderSide, OrderStatus, OrderType, TradeStatus
+from app.domain.enums import (
+    IntentKind,
+    IntentStatus,
+    OrderRole,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    TradeStatus,
+    TriggeredLeg,
+)
 from app.domain.errors import Conflict, InvalidRequest, NotFound
-from app.domain.trading import CloseParams, VenueOutcome
+from app.domain.trading import CloseParams, TradeResult, VenueOutcome
 from app.models.trading import Trade
 from app.services.booking_service import retry_delay
 from app.services.claim_service import ClaimOutcome
+from app.services.exit_order_service import terms_of
 from app.services.trading_service import Placed
 from tests.desks import Desk, again
 from tests.fakes import Act
@@ -342,6 +352,44 @@ async def test_a_protective_close_refused_by_a_closed_market_lets_go_of_its_cros
     assert row.version > stop.version
     async with desk.uow() as work:
         assert row.id not in {order.id for order in await work.orders.retryable([desk.pair.id])}
+
+
+@pytest.mark.parametrize(("is_long", "watermark", "best"), [(True, "1001", "1010"), (False, "1001", "985")])
+async def test_a_trailing_stop_that_was_let_go_is_never_looser_than_it_was(
+    desk: Desk, is_long: bool, watermark: str, best: str
+) -> None:
+    placed = await desk.open(is_long=is_long, trailing_stop_distance=Decimal(20))
+    (trailing,) = placed.exits
+    crossed = desk.crossed(trailing, "981" if is_long else "1021", TriggeredLeg.TRAILING)
+    assert crossed.crossing.watermark == Decimal(watermark)
+    desk.venue.will("close", (Act.REJECT, "MARKET_CLOSED"))
+    desk.tick("981", "981")
+    for price in ("1010", "985", "990"):
+        last = desk.tick(price, price)
+
+    await desk.claim_and_send(crossed)
+
+    row = await desk.order(trailing)
+    assert (row.armed_price, row.released_sequence) == (Decimal(best), last.sequence)
+    assert (row.armed_sequence, row.stop_price, row.triggered_leg) == (trailing.armed_sequence, None, None)
+
+
+async def test_both_levels_of_an_oco_that_was_let_go_are_what_they_were(desk: Desk) -> None:
+    placed = await desk.open(oco_stop_price=Decimal(950), oco_take_profit_price=Decimal(1100))
+    (oco,) = placed.exits
+    desk.venue.will("close", (Act.REJECT, "MARKET_CLOSED"))
+
+    await desk.fire(oco)
+
+    terms = terms_of(await desk.order(oco))
+    assert terms == terms_of(oco)
+
+
+async def test_a_venues_word_on_what_was_never_asked_is_refused(desk: Desk) -> None:
+    placed = await desk.open()
+    with pytest.raises(LookupError):
+        await desk.booking.book(2**40, TradeResult(2**40, VenueOutcome.REJECTED))
+    assert (await desk.trade(placed.trade)).status is OPEN
 
 
 async def test_a_liquidation_ends_the_trade_with_its_whole_margin(desk: Desk) -> None:
