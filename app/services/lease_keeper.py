@@ -37,7 +37,7 @@ class LeaseKeeper:
                 )
             if token is not None:
                 self._predecessor_is_dead = False
-                logger.info("Watching {lease} with token {token}", lease=self._name, token=token)
+                logger.info("Watching {lease} with fence {fence}", lease=self._name, fence=token)
                 return token
             await asyncio.sleep(POLL_SECONDS)
 

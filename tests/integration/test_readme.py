@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.folders import passable_folder
 from tests.ports import free_port
 from tests.waiting import until_sync
 
@@ -119,10 +119,7 @@ class Reader:
 @pytest.fixture
 def checkout() -> Iterator[Checkout]:
     """The project's files by links, in a folder of their own: the quick start writes into it."""
-    with tempfile.TemporaryDirectory(prefix="marqetfi-readme-") as name:
-        folder = Path(name)
-        # As root the database's account must pass through, or the database would stand elsewhere and stay.
-        folder.chmod(0o711)
+    with passable_folder("marqetfi-readme-") as folder:
         for entry in ROOT.iterdir():
             if entry.name not in {"sample.csv", ".env", ".data"}:
                 (folder / entry.name).symlink_to(entry)

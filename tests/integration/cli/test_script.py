@@ -103,47 +103,47 @@ async def is_superuser(data_dir: Path, email: str) -> bool:
             await connection.close()
 
 
-def test_a_first_start_what_commands_do_beside_it_and_a_later_start(tmp_path: Path) -> None:
-    data, account = tmp_path / "data", ("--email", "ann@example.com", "--password-stdin")
-    with serving(tmp_path) as server:
+def test_a_first_start_what_commands_do_beside_it_and_a_later_start(installation: Path) -> None:
+    data, account = installation / "data", ("--email", "ann@example.com", "--password-stdin")
+    with serving(installation) as server:
         for word in ("First start", f"{server.url}/api/v1", f"{server.url}/docs", f"{server.url}/health", str(data)):
             assert word in server.said
         assert f"marqetfi register --url {server.url}" in server.said
         # Prices and the order engine follow a moment after the server.
         until_sync(lambda: httpx2.get(f"{server.url}/health", trust_env=False).json()["status"] == "ok")
-        run(tmp_path, "register", *account, "--username", "ann", "--url", server.url, stdin=PHRASE)
-        run(tmp_path, "admin", "create", "root@example.com", "--password-stdin", stdin=PHRASE)
-        run(tmp_path, "admin", "create", "Ann@example.com")
+        run(installation, "register", *account, "--username", "ann", "--url", server.url, stdin=PHRASE)
+        run(installation, "admin", "create", "root@example.com", "--password-stdin", stdin=PHRASE)
+        run(installation, "admin", "create", "Ann@example.com")
         for email in ("ann@example.com", "root@example.com"):
             assert asyncio.run(is_superuser(data, email))
         port = server.url.rpartition(":")[2]
-        for second in (run(tmp_path, "serve", code=3), run(tmp_path, "serve", code=3, PORT=port)):
+        for second in (run(installation, "serve", code=3), run(installation, "serve", code=3, PORT=port)):
             assert f"is in use by process {server.process.pid}" in second.stderr
-        assert "Already at 0001" in run(tmp_path, "migrate").stdout
-        checked = json.loads(run(tmp_path, "doctor", "--json", PORT=port).stdout)
+        assert "Already at 0001" in run(installation, "migrate").stdout
+        checked = json.loads(run(installation, "doctor", "--json", PORT=port).stdout)
         assert {finding["verdict"] for finding in checked["findings"]} == {"ok"}
         assert server.stop() == 0
     assert "Traceback" not in server.said
     assert "Stopped." in server.said
     assert stat.S_IMODE((data / "secret_key").stat().st_mode) == 0o600
-    with serving(tmp_path) as server:
+    with serving(installation) as server:
         assert "First start" not in server.said
-        run(tmp_path, "whoami", "--url", server.url, code=1)
-        run(tmp_path, "login", *account, "--url", server.url, stdin=PHRASE)
+        run(installation, "whoami", "--url", server.url, code=1)
+        run(installation, "login", *account, "--url", server.url, stdin=PHRASE)
 
 
-def test_a_recording_that_cannot_be_played_ends_the_start(tmp_path: Path) -> None:
-    recording = tmp_path / "recording.csv"
+def test_a_recording_that_cannot_be_played_ends_the_start(installation: Path) -> None:
+    recording = installation / "recording.csv"
     recording.write_text("ts_ms,bid,ask\n1,2,3\n2,x,3\n")
-    ended = run(tmp_path, "serve", code=1, PAPER_FEED="replay", PAPER_REPLAY=f"BTCUSDT={recording}")
+    ended = run(installation, "serve", code=1, PAPER_FEED="replay", PAPER_REPLAY=f"BTCUSDT={recording}")
     assert f"{recording}, line 3: bid is 'x', not a positive price" in ended.stderr
-    assert not (tmp_path / "data").exists()
+    assert not (installation / "data").exists()
 
 
-def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+def test_a_reader_that_has_seen_enough(installation: Path) -> None:
     command = f"{SCRIPT} prices sample | head -2"
     ended = subprocess.run(
-        ["sh", "-c", command], capture_output=True, text=True, env=environment(tmp_path), timeout=60, check=True
+        ["sh", "-c", command], capture_output=True, text=True, env=environment(installation), timeout=60, check=True
     )
     assert ended.stdout.splitlines() == ["ts_ms,bid,ask", "1767614400000,60000.00,60000.10"]
     assert ended.stderr == ""

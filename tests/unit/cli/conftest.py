@@ -52,6 +52,14 @@ def tokens(number: int) -> httpx2.Response:
     return httpx2.Response(200, json=pair)
 
 
+@pytest.fixture(autouse=True)
+def _place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find nothing of the developer's: no .env, no data, no sessions."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("MARQETFI_DATA_DIR", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> CredentialStore:
     return CredentialStore(tmp_path / "config")
