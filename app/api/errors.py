@@ -105,7 +105,10 @@ def install(app: FastAPI, clock: Clock | None = None) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        problem = MarqetError(code=_BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR"))
+        # Our own routes raise NotFound; what the framework does not find is a path.
+        sentence = "No such path; /docs lists them all." if status == 404 else None
+        code = _BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR")
+        problem = MarqetError(sentence, code=code)
         headers = error.headers if isinstance(error, HTTPException) else None
         return render(problem, request_id=request_id_of(request.scope), clock=clock, headers=headers)
 

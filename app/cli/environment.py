@@ -1,9 +1,20 @@
 """The settings of a command, from the environment and `.env`."""
 
+import os
+from difflib import get_close_matches
+
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from app.cli.failure import Failure
 from app.config.settings import Settings
+
+# The field of a problem that lies in several settings, which its message names.
+TOGETHER = "settings"
+# What begins like this is meant for us, and what is read beside the settings.
+PREFIXES = ("MARQETFI_", "PAPER_", "RATE_LIMIT_", "WEBSOCKET_")
+OTHERS = frozenset({"MARQETFI_URL"})
+ALMOST = 0.85
 
 
 def load_settings() -> Settings:
@@ -12,8 +23,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         wrong = [
-            {"field": ".".join(map(str, one["loc"])).upper() or "settings", "message": _reason(one["msg"])}
+            {"field": ".".join(map(str, one["loc"])).upper() or TOGETHER, "message": reason}
             for one in error.errors(include_url=False, include_input=False)
+            for reason in one["msg"].removeprefix("Value error, ").splitlines()
         ]
         raise Failure(
             "SETTINGS_INVALID",
@@ -23,5 +35,14 @@ def load_settings() -> Settings:
         ) from None
 
 
-def _reason(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def unknown_names() -> dict[str, str | None]:
+    """Names in `.env`, and names like ours in the environment, that are no settings; the one that was meant perhaps."""
+    settings = [name.upper() for name in Settings.model_fields]
+    in_file = {name.upper() for name in dotenv_values(".env", encoding="utf-8", interpolate=False)}
+    names = sorted(in_file | {name.upper() for name in os.environ} - OTHERS)
+    meant = {name: next(iter(get_close_matches(name, settings, 1, ALMOST)), None) for name in names}
+    return {
+        name: near
+        for name, near in meant.items()
+        if name not in settings and (name in in_file or near or name.startswith(PREFIXES))
+    }

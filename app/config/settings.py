@@ -1,5 +1,7 @@
 """Every setting: from the environment or `.env`, typed, with its default."""
 
+import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +10,10 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.routing import VENUES, parse_rules
+
+LEAST_SECRET_LENGTH = 32
+# As browsers send it: no path, not even a last slash.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-fA-F:]+\]|[^\s/?#:@*]+)(:[0-9]{1,5})?")
 
 
 def _split(value: object) -> object:
@@ -109,21 +115,49 @@ class Settings(BaseSettings):
             raise ValueError("must begin with postgresql+asyncpg://")
         return url
 
-    @model_validator(mode="after")
-    def _routes(self) -> "Settings":
-        rules = parse_rules(self.default_venue, self.asset_venues, self.category_venues)
-        if unknown := rules.venues - VENUES:
-            raise ValueError(f"no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}")
-        return self
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        if wrong := [origin for origin in origins if origin != "*" and _ORIGIN.fullmatch(origin) is None]:
+            raise ValueError(
+                f"{', '.join(wrong)} is no origin: write scheme, host and port, such as https://app.example.com"
+            )
+        return origins
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies(cls, proxies: list[str]) -> list[str]:
+        if wrong := [proxy for proxy in proxies if proxy == "*" or proxy.endswith("/0")]:
+            raise ValueError(
+                f"{', '.join(wrong)} would let every caller choose the address that rate limits count; name the proxies"
+            )
+        return proxies
 
     @model_validator(mode="after")
-    def _production_needs(self) -> "Settings":
-        if self.is_production and self.database_url is None:
-            raise ValueError("ENVIRONMENT=production needs DATABASE_URL: the embedded database is for development")
-        if self.is_production and (self.secret_key is None or len(self.secret_key.get_secret_value()) < 32):
-            raise ValueError("ENVIRONMENT=production needs a SECRET_KEY of at least 32 characters")
-        if self.is_production and not all(self.rate_limits.values()):
-            raise ValueError("ENVIRONMENT=production refuses RATE_LIMIT_... = 0")
+    def _fit_together(self) -> "Settings":
+        problems = [*self._routing_problems(), *self._production_problems()]
         if self.paper_feed == "replay" and not self.paper_replay:
-            raise ValueError("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
+            problems.append("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
+        if problems:
+            # One a line: who starts a server hears of all of them at once.
+            raise ValueError("\n".join(problems))
         return self
+
+    def _routing_problems(self) -> Iterator[str]:
+        try:
+            rules = parse_rules(self.default_venue, self.asset_venues, self.category_venues)
+        except ValueError as error:
+            yield str(error)
+            return
+        if unknown := rules.venues - VENUES:
+            yield f"no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}"
+
+    def _production_problems(self) -> Iterator[str]:
+        if not self.is_production:
+            return
+        if self.database_url is None:
+            yield "ENVIRONMENT=production needs DATABASE_URL: the embedded database is for development"
+        if self.secret_key is None or len(self.secret_key.get_secret_value()) < LEAST_SECRET_LENGTH:
+            yield f"ENVIRONMENT=production needs a SECRET_KEY of at least {LEAST_SECRET_LENGTH} characters"
+        if unlimited := [f"RATE_LIMIT_{name.upper()}=0" for name, limit in self.rate_limits.items() if not limit]:
+            yield f"ENVIRONMENT=production refuses {', '.join(unlimited)}: 0 is unlimited"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from app.domain.enums import OrderSide, OrderType, PositionSide
 from app.domain.errors import InvalidRequest
-from app.domain.money import USDC_STEP, ZERO, floor_to, is_multiple
+from app.domain.money import USDC_STEP, ZERO, floor_to, is_multiple, plain
 from app.domain.order_terms import ExitTerms, OpenTerms, check_open_fields
 from app.domain.positions import liquidation_price, size_of
 
@@ -63,7 +63,7 @@ def check_open(terms: OpenTerms, pair: PairLimits, entry: Decimal, mark: Decimal
     size = size_of(terms.collateral, terms.leverage, entry, pair.size_step)
     if size == ZERO:
         raise InvalidRequest(
-            f"{terms.collateral} USDC at {terms.leverage}x buys less than one step of {pair.symbol}.",
+            f"{plain(terms.collateral)} USDC at {terms.leverage}x buys less than one step of {pair.symbol}.",
             code="SIZE_BELOW_MINIMUM",
             size_step=pair.size_step,
         )
@@ -84,25 +84,26 @@ def check_exit(
     stop, take_profit = exit_terms.stop, exit_terms.take_profit
     if exit_terms.trailing_stop_distance is not None and exit_terms.trailing_stop_distance >= reference:
         raise InvalidRequest(
-            f"A distance of {exit_terms.trailing_stop_distance} from {reference} leaves no price to stop at.",
+            f"{plain(exit_terms.trailing_stop_distance)} from {plain(reference)} leaves no price to stop at.",
             code="STOP_WRONG_SIDE",
             reference_price=reference,
         )
     if stop is not None and (reference - stop) * sign <= 0:
         raise InvalidRequest(
-            f"A stop at {stop} would fire at once: the price is {reference}.",
+            f"A stop at {plain(stop)} would fire at once: the price is {plain(reference)}.",
             code="STOP_WRONG_SIDE",
             reference_price=reference,
         )
     if take_profit is not None and (take_profit - reference) * sign <= 0:
         raise InvalidRequest(
-            f"A take-profit at {take_profit} would fire at once: the price is {reference}.",
+            f"A take-profit at {plain(take_profit)} would fire at once: the price is {plain(reference)}.",
             code="TAKE_PROFIT_WRONG_SIDE",
             reference_price=reference,
         )
     if stop is not None and liquidation is not None and (stop - liquidation) * sign <= 0:
         raise InvalidRequest(
-            f"The position would be liquidated at about {liquidation}, before a stop at {stop}.",
+            f"The position would be liquidated at about {plain(floor_to(liquidation, pair.price_step))}, "
+            f"before a stop at {plain(stop)}.",
             code="STOP_BEYOND_LIQUIDATION",
             liquidation_price=liquidation,
         )
@@ -122,7 +123,7 @@ def close_size(size: Decimal, fraction: Decimal, size_step: Decimal) -> Decimal:
     part = size if fraction == ONE else floor_to(size * fraction, size_step)
     if part == ZERO:
         raise InvalidRequest(
-            f"{fraction} of {size} is less than one step.", code="SIZE_BELOW_MINIMUM", size_step=size_step
+            f"{plain(fraction)} of {plain(size)} is less than one step.", code="SIZE_BELOW_MINIMUM", size_step=size_step
         )
     return part
 
@@ -130,13 +131,13 @@ def close_size(size: Decimal, fraction: Decimal, size_step: Decimal) -> Decimal:
 def _check_collateral(collateral: Decimal, pair: PairLimits) -> None:
     if collateral < pair.min_collateral:
         raise InvalidRequest(
-            f"{pair.symbol} needs at least {pair.min_collateral} USDC of collateral.",
+            f"{pair.symbol} needs at least {plain(pair.min_collateral)} USDC of collateral.",
             code="SIZE_BELOW_MINIMUM",
             min_collateral=pair.min_collateral,
         )
     if collateral > pair.max_collateral:
         raise InvalidRequest(
-            f"{pair.symbol} takes at most {pair.max_collateral} USDC of collateral.",
+            f"{pair.symbol} takes at most {plain(pair.max_collateral)} USDC of collateral.",
             code="SIZE_ABOVE_MAXIMUM",
             max_collateral=pair.max_collateral,
         )
@@ -163,7 +164,7 @@ def _check_levels(exit_terms: ExitTerms, pair: PairLimits) -> None:
 def _check_step(name: str, value: Decimal, step: Decimal) -> None:
     if not is_multiple(value, step):
         raise InvalidRequest(
-            f"{name} must be a multiple of {step}; it is never rounded for you.",
+            f"{name} must be a multiple of {plain(step)}; it is never rounded for you.",
             code="TOO_MANY_DECIMALS",
             field=name,
             step=step,

@@ -27,6 +27,7 @@ _LARGEST_ID = 2**63 - 2**10
 _LARGEST = 99_999_999_999_999_990_000
 
 _NUMBER_TEXT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,18})?")
+_WHOLE_TEXT = re.compile(r"[0-9]{1,9}")
 _ID_TEXT = re.compile(r"[0-9]{1,19}")
 _POSITIVE_PATTERN = r"^(0*[1-9][0-9]{0,14}(\.[0-9]{1,18})?|0\.[0-9]{0,17}[1-9])$"
 
@@ -47,6 +48,15 @@ def exact_decimal(value: object) -> Decimal:
     if number.adjusted() < -MAX_DECIMALS or number != round(number, MAX_DECIMALS):
         raise PydanticCustomError("decimal_places", "The number has more than 18 decimals")
     return number
+
+
+def exact_whole(value: object) -> int:
+    """Read a whole number written as a JSON number or as a string of digits."""
+    if isinstance(value, str) and _WHOLE_TEXT.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticCustomError("whole_number", "Write a whole number")
+    return value
 
 
 def storable_text(value: str) -> str:
@@ -81,6 +91,7 @@ PathIndex = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_INDEX}),
 ]
 Count = StrictInt
+WholeNumber = Annotated[int, BeforeValidator(exact_whole)]
 Flag = StrictBool
 Amount = Annotated[
     Decimal,

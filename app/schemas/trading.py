@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, WithJsonSchema
 
 from app.domain.enums import (
     OrderRole,
@@ -29,10 +29,26 @@ from app.schemas.base import (
     RequestModel,
     ResponseModel,
     SafeStr,
+    WholeNumber,
 )
 
 ClientOrderId = Annotated[SafeStr, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Asset = Annotated[SafeStr, Field(min_length=1, max_length=32, examples=["BTC", "EURUSD"])]
+
+Leverage = Annotated[
+    WholeNumber,
+    Field(ge=1, le=1000, examples=[10]),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 1000},
+                {"type": "string", "pattern": "^[1-9][0-9]{0,2}$"},
+            ],
+            "examples": [10],
+        },
+        mode="validation",
+    ),
+]
 
 
 class LevelsRequest(RequestModel):
@@ -56,7 +72,7 @@ class OpenTradeRequest(LevelsRequest):
     asset: Asset
     direction: Flag
     collateral: Amount = Field(examples=[1000])
-    leverage: Count = Field(ge=1, le=1000, examples=[10])
+    leverage: Leverage
     order_type: OrderType = OrderType.MARKET
     asset_type: Annotated[Count, Field(ge=0, le=1000)] | None = None
     price: PriceField | None = None

@@ -238,7 +238,7 @@ class AuthService:
 
 async def _refuse_taken(work: UnitOfWork, email: str, username: str) -> None:
     if taken := await work.users.taken(email=email, username=username):
-        raise Conflict(code="ALREADY_EXISTS", fields=taken)
+        raise Conflict(f"The {' and the '.join(taken)} is taken.", code="ALREADY_EXISTS", fields=taken)
 
 
 async def _revoke(work: UnitOfWork, user_id: int, session_id: UUID, reason: str) -> bool:

@@ -7,7 +7,7 @@ from fastapi import Query, Response
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.core.json import encode, rfc3339
 from app.domain.errors import InvalidRequest
 from app.domain.events import EventType
@@ -17,7 +17,7 @@ from app.schemas.event import EventPage
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
-events = router(tag="events")
+events = router(tag="events", route_class=StrictQueryRoute)
 
 
 @events.get(

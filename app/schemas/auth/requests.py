@@ -1,5 +1,6 @@
 """Bodies of the authentication routes."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,6 +14,8 @@ EMAIL_PATTERN = (
     r"([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}$"
 )
 
+_EMAIL = re.compile(EMAIL_PATTERN)
+
 
 def _not_common(password: str) -> str:
     if is_common(password):
@@ -20,7 +23,17 @@ def _not_common(password: str) -> str:
     return password
 
 
-Email = Annotated[str, Field(max_length=254, pattern=EMAIL_PATTERN, examples=["user@example.com"])]
+def _email(text: str) -> str:
+    if _EMAIL.match(text) is None:
+        raise PydanticCustomError("email_form", "Write an email address, such as somebody@domain.org")
+    return text
+
+
+Email = Annotated[
+    str,
+    AfterValidator(_email),
+    Field(max_length=254, examples=["user@example.com"], json_schema_extra={"pattern": EMAIL_PATTERN}),
+]
 Username = Annotated[str, Field(min_length=3, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$", examples=["user123"])]
 NewPassword = Annotated[
     str,

@@ -171,7 +171,7 @@ class FrameFactory:
         """`current_price` (the mark) and `unrealized_pnl` in USDC; both None before the first price."""
         quote = self._board.latest(position.pair_id)
         if quote is None:
-            return {"current_price": None, "unrealized_pnl": None}
+            return dict(_NO_LIVE_VALUES)
         mark = quote.tick.mark
         pnl = pnl_of(position.side, position.size, position.entry_price, mark)
         return {"current_price": mark, "unrealized_pnl": pnl}
@@ -181,9 +181,12 @@ class FrameFactory:
             subject, _, word = kind.value.partition(".")
             return {**data, f"{subject}_status": data.get("status"), "status": word, "event": kind.value}
         if channel is Channel.POSITIONS:
-            live = self.live_values(_told_position(data))
+            live = self.live_values(_told_position(data)) if data["is_open"] else _NO_LIVE_VALUES
             return {**data, **live, "updated_at": rfc3339(at), "event": kind.value}
         return {**data, "event": kind.value}
+
+
+_NO_LIVE_VALUES: dict[str, object] = {"current_price": None, "unrealized_pnl": None}
 
 
 def _told_position(data: dict[str, Any]) -> _ToldPosition:

@@ -57,7 +57,7 @@ MALFORMED: list[tuple[str, dict[str, Any], str]] = [
     ("collateral has 31 digits", {**BTC, "collateral": "1" * 31}, "body.collateral"),
     ("collateral cannot be stored", {**BTC, "collateral": "1" + "0" * 20}, "body.collateral"),
     ("leverage is a fraction", {**BTC, "leverage": Decimal("2.5")}, "body.leverage"),
-    ("leverage is text", {**BTC, "leverage": "10"}, "body.leverage"),
+    ("leverage is text", {**BTC, "leverage": "ten"}, "body.leverage"),
     ("leverage is a flag", {**BTC, "leverage": True}, "body.leverage"),
     ("leverage is zero", {**BTC, "leverage": 0}, "body.leverage"),
     ("leverage is negative", {**BTC, "leverage": -5}, "body.leverage"),
