@@ -11,14 +11,16 @@ from rich.text import Text
 
 from app.cli.client import api_client
 from app.cli.console import write_json
-from app.cli.environment import load_settings
+from app.cli.environment import TOGETHER, load_settings, unknown_names
 from app.cli.failure import EXIT_FAILED, Failure
 from app.cli.offline import database_url, units_of_work
 from app.cli.options import AsJson
 from app.cli.tables import Column, show
 from app.config.settings import Settings
 from app.core import migrations
+from app.domain.assets import SymbolTable
 from app.domain.enums import IntentStatus
+from app.domain.routing import parse_rules
 from app.repositories.unit_of_work import UnitOfWork
 
 MOST_NAMED = 5
@@ -72,6 +74,8 @@ def _findings() -> Iterator[Finding]:
         yield Finding("settings", Verdict.FAILED, _told(failure))
         return
     yield Finding("settings", Verdict.OK, f"ENVIRONMENT={settings.environment}, {_secret(settings)}")
+    if unknown := unknown_names():
+        yield Finding("names", Verdict.NOTE, "; ".join(map(_unknown, unknown.items())))
     yield _server()
     with ExitStack() as stack:
         try:
@@ -79,14 +83,19 @@ def _findings() -> Iterator[Finding]:
         except Failure as failure:
             yield Finding("database", Verdict.FAILED, _told(failure))
             return
-        yield from asyncio.run(_database_findings(url))
+        yield from asyncio.run(_database_findings(url, settings))
 
 
 def _told(failure: Failure) -> str:
     wrong = failure.details.get("errors")
     if isinstance(wrong, list):
-        return "; ".join(f"{one['field']}: {one['message']}" for one in wrong)
+        return "; ".join(one["message"] if one["field"] == TOGETHER else ": ".join(one.values()) for one in wrong)
     return failure.message
+
+
+def _unknown(name_and_near: tuple[str, str | None]) -> str:
+    name, near = name_and_near
+    return f"{name} is no setting" + (f"; do you mean {near}?" if near else "")
 
 
 def _secret(settings: Settings) -> str:
@@ -106,7 +115,7 @@ def _server() -> Finding:
     return Finding("server", Verdict.OK, f"{client.url} is up, version {health['version']}")
 
 
-async def _database_findings(url: str) -> list[Finding]:
+async def _database_findings(url: str, settings: Settings) -> list[Finding]:
     findings = []
     async with units_of_work(url) as (database, uow):
         findings.append(Finding("database", Verdict.OK, "answers"))
@@ -117,7 +126,19 @@ async def _database_findings(url: str) -> list[Finding]:
         if is_newest:
             async with uow() as work:
                 findings += [await _ledger(work), await _balances(work), await _intents(work)]
+                if unlisted := await _unlisted(work, settings):
+                    findings.append(Finding("routing", Verdict.NOTE, unlisted))
     return findings
+
+
+async def _unlisted(work: UnitOfWork, settings: Settings) -> str | None:
+    """The rules of ASSET_VENUES that route nothing, since no pair has that name."""
+    pairs = await work.pairs.everything()
+    table = SymbolTable({pair.id: pair for pair in pairs})
+    rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
+    unlisted = sorted(name for name in rules.asset_venues if not table.find(name))
+    # The first start of a server lists the pairs.
+    return f"ASSET_VENUES names {', '.join(unlisted)}, which no pair trades" if pairs and unlisted else None
 
 
 async def _ledger(work: UnitOfWork) -> Finding:

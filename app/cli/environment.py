@@ -3,8 +3,8 @@
 import os
 from difflib import get_close_matches
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
+from pydantic_settings import DotEnvSettingsSource
 
 from app.cli.failure import Failure
 from app.config.settings import Settings
@@ -36,9 +36,9 @@ def load_settings() -> Settings:
 
 
 def unknown_names() -> dict[str, str | None]:
-    """Names in `.env`, and names like ours in the environment, that are no settings; the one that was meant perhaps."""
+    """Names in `.env`, and names like ours in the environment, that are no settings; each with the one it may mean."""
     settings = [name.upper() for name in Settings.model_fields]
-    in_file = {name.upper() for name in dotenv_values(".env", encoding="utf-8", interpolate=False)}
+    in_file = {name.upper() for name in DotEnvSettingsSource(Settings).env_vars}
     names = sorted(in_file | {name.upper() for name in os.environ} - OTHERS)
     meant = {name: next(iter(get_close_matches(name, settings, 1, ALMOST)), None) for name in names}
     return {

@@ -14,6 +14,7 @@ import pytest
 import websockets
 from typer.testing import CliRunner, Result
 
+from app.bootstrap import Container
 from app.cli import serving
 from app.cli.failure import Failure
 from app.cli.main import app
@@ -91,6 +92,16 @@ async def test_doctor_finds_what_is_wrong(run: Run, database: Database, uow: Uni
     assert "SETTINGS" not in (await run("doctor")).output
     wrong = json.loads((await run("doctor", "--json", code=1, PORT="many")).stdout)
     assert wrong["findings"][0]["seen"].startswith("PORT: ")
+
+
+async def test_doctor_notes_names_that_mean_nothing(run: Run, container: Container) -> None:
+    noted = json.loads((await run("doctor", "--json", ASSET_VENUES="FOO=paper,BTC-USD=paper", PAPER_SEEDS="2")).stdout)
+    notes = {one["check"]: one["seen"] for one in noted["findings"] if one["verdict"] == "note"}
+    assert noted["ok"]
+    assert notes["routing"] == "ASSET_VENUES names FOO, which no pair trades"
+    assert notes["names"] == "PAPER_SEEDS is no setting; do you mean PAPER_SEED?"
+    unknown = await run("doctor", ASSET_VENUES="BTC=nowhere", code=1)
+    assert "no venue is called nowhere" in unknown.stdout
 
 
 async def test_administrators(run: Run, uow: UnitOfWorkFactory, user: Person) -> None:

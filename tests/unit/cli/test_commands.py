@@ -2,12 +2,14 @@
 
 import json
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from app.cli.environment import unknown_names
 from app.cli.lazy import LazyGroup
 from app.cli.main import Root, app
 from app.cli.prices import Prices
@@ -99,6 +101,26 @@ def test_wrong_settings_are_named_without_their_values(monkeypatch: pytest.Monke
 def test_settings_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPER_FEED", "replay")
     assert "PAPER_FEED=replay needs PAPER_REPLAY=" in run("serve").stderr
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    told = run("doctor", env={"COLUMNS": "300"})
+    assert told.exit_code == 1
+    for named in ("DATABASE_URL", "SECRET_KEY", "PAPER_REPLAY="):
+        assert named in told.stdout
+    assert "settings:" not in told.stdout
+
+
+def test_names_that_are_no_settings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unknown_names() == {}
+    Path(".env").write_text("paper_replayy=a.csv\nPORT=1\nSOMETHING=else\n")
+    monkeypatch.setenv("RATE_LIMIT_TRADES", "5")
+    monkeypatch.setenv("MARQETFI_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("PAPER_SPEEDING", "1")
+    assert unknown_names() == {
+        "PAPER_REPLAYY": "PAPER_REPLAY",
+        "RATE_LIMIT_TRADES": "RATE_LIMIT_TRADE",
+        "PAPER_SPEEDING": None,
+        "SOMETHING": None,
+    }
 
 
 def test_a_failure_for_people_and_for_programs() -> None:

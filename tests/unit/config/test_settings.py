@@ -57,3 +57,29 @@ def test_lists_are_read_from_text() -> None:
 def test_replay_needs_files() -> None:
     with pytest.raises(ValidationError, match="PAPER_REPLAY"):
         make(paper_feed="replay")
+
+
+def test_everything_that_production_lacks_is_told_at_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        make(environment="production", rate_limit_price=0, rate_limit_login=0, default_venue="nowhere")
+    told = str(caught.value)
+    for named in ("DATABASE_URL", "SECRET_KEY", "RATE_LIMIT_PRICE=0, RATE_LIMIT_LOGIN=0:", "nowhere"):
+        assert named in told
+
+
+@pytest.mark.parametrize("origins", ["app.example.com", "https://app.example.com/", "https://*.example.com", "null"])
+def test_an_origin_is_scheme_host_and_port(origins: str) -> None:
+    with pytest.raises(ValidationError, match="is no origin"):
+        make(cors_origins=origins)
+
+
+def test_origins_of_apps_and_of_development_are_taken() -> None:
+    origins = ["*", "http://localhost:5173", "https://[::1]:8443", "capacitor://localhost"]
+    assert make(cors_origins=",".join(origins)).cors_origins == origins
+
+
+@pytest.mark.parametrize("proxies", ["*", "127.0.0.1,*", "0.0.0.0/0", "::/0"])
+def test_not_everybody_is_a_proxy(proxies: str) -> None:
+    with pytest.raises(ValidationError, match="name the proxies"):
+        make(forwarded_allow_ips=proxies)
+    assert make(forwarded_allow_ips="10.0.0.0/8,::1").forwarded_allow_ips == ["10.0.0.0/8", "::1"]
