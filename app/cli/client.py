@@ -100,7 +100,9 @@ class ApiClient:
         if self._login is not None and not self._login.is_fresh(self._clock.now()):
             self._refresh(self._login)
         if self._login is None:
-            raise Failure("NOT_LOGGED_IN", f"Nobody is logged in at {self.url}.", hint="Log in: marqetfi login")
+            # A server that is not there is the better reason.
+            self._exchange("GET", "/health/live", root="")
+            raise Failure("NOT_LOGGED_IN", f"Nobody is logged in at {self.url}.", hint=self._login_hint())
         return self._login.access_token
 
     def renewed_token(self) -> str:
@@ -108,6 +110,12 @@ class ApiClient:
         if self._login is not None:
             self._refresh(self._login)
         return self.access_token()
+
+    def _login_hint(self) -> str:
+        """How to get a session; one at another server is not good here, though it may be the one that was meant."""
+        others = [url for url in self._store.urls() if url != self.url]
+        elsewhere = f"; you are at {', '.join(others)}, which --url or MARQETFI_URL names" if others else ""
+        return f"Log in: marqetfi login{elsewhere}"
 
     def _send(
         self,
@@ -198,7 +206,7 @@ def api_client(url: str | None = None, store: CredentialStore | None = None) -> 
 
     Sessions are the user's, or those of another `store`.
     """
-    url = (url or default_url()).rstrip("/")
+    url = _checked(url or default_url())
     with httpx2.Client(
         base_url=url,
         timeout=TIMEOUT_SECONDS,
@@ -207,6 +215,19 @@ def api_client(url: str | None = None, store: CredentialStore | None = None) -> 
         headers={"User-Agent": f"marqetfi-cli/{VERSION}"},
     ) as http:
         yield ApiClient(url, http, store or CredentialStore())
+
+
+def _checked(url: str) -> str:
+    """A server's URL without a last slash; Failure URL_INVALID where it is none."""
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_server = False
+    if not is_server:
+        hint = "--url and MARQETFI_URL take one such as http://127.0.0.1:8000."
+        raise Failure("URL_INVALID", f"{url!r} is not the URL of a server.", hint=hint)
+    return url.rstrip("/")
 
 
 def default_url() -> str:

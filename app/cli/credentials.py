@@ -50,6 +50,10 @@ class CredentialStore:
             return None
         return Login(**kept)
 
+    def urls(self) -> list[str]:
+        """The servers that there is a session at."""
+        return sorted(self._read())
+
     def save(self, url: str, login: Login | None) -> None:
         """Keep the session at a server, or forget it (None)."""
         sessions = self._read()

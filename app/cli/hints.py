@@ -23,7 +23,7 @@ _BY_CODE = {
     "TRADE_NOT_FOUND": "marqetfi trade list shows them all, closed ones too.",
     "NOT_FOUND": "marqetfi orders and marqetfi trade list show what is yours.",
     "TRADE_CLOSING": "marqetfi trade show tells when it has closed.",
-    "PRICE_STALE": "No fresh price yet: try again in a moment, or see marqetfi prices watch.",
+    "PRICE_STALE": "marqetfi prices watch --once shows which pairs have a price; a replay has only what was recorded.",
     "PROVIDER_TIMEOUT": "It may still happen: marqetfi order show tells, do not send it again.",
     "SERVICE_UNAVAILABLE": "Try again in a moment; marqetfi doctor checks an installation.",
 }

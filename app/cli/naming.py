@@ -32,9 +32,14 @@ def _by_id(client: ApiClient, positions: list[Document], trade_id: int) -> Docum
 
 def _by_asset(positions: list[Document], name: str) -> Document:
     found = [one for one in positions if name.upper() in {one["asset"].upper(), one["pair"].upper()}]
-    if len(found) != 1:
-        count = "no open position" if not found else f"{len(found)} open positions"
-        raise Failure("TRADE_NOT_FOUND", f"You have {count} in {name}.", hint="marqetfi positions lists them all.")
+    if not found:
+        hint = "marqetfi positions lists those that are open."
+        raise Failure("TRADE_NOT_FOUND", f"You have no open position in {name}.", hint=hint)
+    if len(found) > 1:
+        ids = [str(one["trade_id"]) for one in found]
+        message = f"You have {len(found)} open positions in {name}: trades {', '.join(ids)}."
+        hint = f"Name one of them by its id, such as {ids[0]} instead of {name}."
+        raise Failure("TRADE_AMBIGUOUS", message, hint=hint, details={"trade_ids": [one["trade_id"] for one in found]})
     return found[0]
 
 

@@ -24,6 +24,8 @@ PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the 
 
 def decimal(text: str) -> Decimal:
     """Plain digits such as 100 or 0.25."""
+    if text.startswith("-") and _NUMBER.fullmatch(text[1:]):
+        raise typer.BadParameter(f"{text!r} is negative: give a positive number such as 100 or 0.25")
     if _NUMBER.fullmatch(text) is None:
         raise typer.BadParameter(f"{text!r} is not a number such as 100 or 0.25")
     return Decimal(text)
@@ -58,6 +60,23 @@ OcoTakeProfit = Annotated[
     Level, typer.Option("--oco-take-profit", parser=decimal, metavar="PRICE", help="Take profit of that pair.")
 ]
 
+NewStop = Annotated[Level, typer.Option("--stop", parser=decimal, metavar="PRICE", help="A stop loss's new price.")]
+NewTakeProfit = Annotated[
+    Level, typer.Option("--take-profit", parser=decimal, metavar="PRICE", help="A take profit's new price.")
+]
+NewTrailing = Annotated[
+    Document | None,
+    typer.Option(
+        "--trailing", parser=trailing, metavar="DISTANCE", help="A trailing stop's new distance: 500, or 0.5%."
+    ),
+]
+NewOcoStop = Annotated[
+    Level, typer.Option("--oco-stop", parser=decimal, metavar="PRICE", help="The new stop of an OCO pair.")
+]
+NewOcoTakeProfit = Annotated[
+    Level, typer.Option("--oco-take-profit", parser=decimal, metavar="PRICE", help="The new take profit of that pair.")
+]
+
 
 def levels(
     stop: Level, take_profit: Level, trailing_stop: Document | None, oco_stop: Level, oco_take_profit: Level
@@ -76,5 +95,7 @@ def read_password(*, from_stdin: bool, is_new: bool = False) -> str:
     """A password from standard input, or asked for without showing it; a new one is asked for twice."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("a password is asked for at a terminal only; give it by --password-stdin")
     answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=is_new)
     return answer

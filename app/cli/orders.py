@@ -8,7 +8,21 @@ from rich.text import Text
 from app.cli.client import Answer, Document, api_client
 from app.cli.console import screen, write_line
 from app.cli.naming import find_trade
-from app.cli.options import AsJson, OcoStop, OcoTakeProfit, Stop, TakeProfit, Trailing, Url, levels
+from app.cli.options import (
+    AsJson,
+    NewOcoStop,
+    NewOcoTakeProfit,
+    NewStop,
+    NewTakeProfit,
+    NewTrailing,
+    OcoStop,
+    OcoTakeProfit,
+    Stop,
+    TakeProfit,
+    Trailing,
+    Url,
+    levels,
+)
 from app.cli.tables import ORDERS, show
 from app.cli.trades import TradeName, tell_next
 
@@ -83,11 +97,11 @@ def show_order(order_id: OrderId, url: Url = None, as_json: AsJson = False) -> N
 @app.command()
 def amend(
     order_id: OrderId,
-    stop: Stop = None,
-    take_profit: TakeProfit = None,
-    trailing: Trailing = None,
-    oco_stop: OcoStop = None,
-    oco_take_profit: OcoTakeProfit = None,
+    stop: NewStop = None,
+    take_profit: NewTakeProfit = None,
+    trailing: NewTrailing = None,
+    oco_stop: NewOcoStop = None,
+    oco_take_profit: NewOcoTakeProfit = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

@@ -184,7 +184,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _not_bound(settings: Settings, error: OSError) -> Failure:
     """Why an address cannot be had; a server of ours on the same data dir is the likeliest reason."""
     if error.errno == errno.EADDRINUSE and settings.database_url is None and settings.marqetfi_data_dir.is_dir():
-        lock = ProcessLock(settings.marqetfi_data_dir / "lock")
+        lock = ProcessLock(settings.marqetfi_data_dir.resolve() / "lock")
         try:
             lock.acquire()
         except DataDirInUse as in_use:
@@ -199,14 +199,15 @@ def _not_bound(settings: Settings, error: OSError) -> Failure:
 
 def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
     logger.info("listening on {url}", url=url)
-    facts = [("prices", _feed(settings))]
+    data_dir = settings.marqetfi_data_dir.resolve()
+    facts = [("serves", f"/api/v1 (the API), /docs, /health; data dir {data_dir}"), ("prices", _feed(settings))]
     if is_first:
         facts = [
             ("API", f"{url}/api/v1"),
             ("docs", f"{url}/docs"),
             ("health", f"{url}/health"),
-            ("data dir", str(settings.marqetfi_data_dir.resolve())),
-            *facts,
+            ("data dir", str(data_dir)),
+            ("prices", _feed(settings)),
             ("next", f"in another terminal: marqetfi register --url {url}"),
         ]
     banner = Text.assemble((f"MarqetFi {VERSION}", "bold green"), " at ", (url, "bold"), ". Ctrl-C stops it.")

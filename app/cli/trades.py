@@ -58,8 +58,10 @@ def _group() -> None:
 @app.command("open")
 def open_trade(
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="BTC, EURUSD ... (see marqetfi pairs)")],
-    is_long: Annotated[bool, typer.Option("--long/--short", help="Which way.", show_default=False)],
     collateral: Annotated[Decimal, typer.Option(parser=decimal, metavar="USDC", help="What you put in.")],
+    is_long: Annotated[
+        bool | None, typer.Option("--long/--short", help="Which way; say one of them.", show_default=False)
+    ] = None,
     leverage: Annotated[int, typer.Option(min=1, help="How many times that.")] = 1,
     limit: Annotated[
         Decimal | None, typer.Option("--limit", parser=decimal, metavar="PRICE", help="Rest at this price.")
@@ -81,6 +83,8 @@ def open_trade(
     as_json: AsJson = False,
 ) -> None:
     """Open a trade, with every exit that is given."""
+    if is_long is None:
+        raise typer.BadParameter("say which way: --long (you win when the price rises) or --short")
     body: Document = {
         "asset": asset,
         "direction": is_long,

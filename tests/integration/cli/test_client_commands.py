@@ -139,10 +139,24 @@ async def test_a_refusal_says_what_to_do(run: Run, trader: str) -> None:
     order = ("trade", "open", "BTC", "--short", "--collateral", "100")
     told = await run(*order, "--leverage", "500", code=1)
     assert "error: LEVERAGE_OUT_OF_RANGE" in told.stderr
-    assert "max: 50" in told.stderr
+    assert "from 1 to 50" in told.stderr
     assert "hint: marqetfi pairs" in told.stderr
     assert (await failure(run, *order, "--collateral", "1000000"))["code"] == "INSUFFICIENT_BALANCE"
     assert (await failure(run, "trade", "open", "NOPE", "--long", "--collateral", "1"))["code"] == "UNSUPPORTED_ASSET"
+    unknown = await run("trade", "open", "SOLLUSDT", "--long", "--collateral", "1", code=1)
+    assert "details." not in unknown.stderr
+    assert unknown.stderr.count("SOLUSDT") == 1
+    bare = await run("trade", "open", "QQQQQQQQ", "--long", "--collateral", "1", code=1)
+    assert "near" not in bare.stderr
+
+
+async def test_a_trade_that_could_be_several(run: Run, ask: Ask, trader: str) -> None:
+    order = ("trade", "open", "BTC", "--long", "--collateral", "20")
+    ids = [(await ask(*order))["trade_id"] for _ in range(2)]
+    told = await run("trade", "close", "BTC", code=1)
+    assert "error: TRADE_AMBIGUOUS You have 2 open positions in BTC: trades" in told.stderr
+    assert all(str(trade_id) in told.stderr for trade_id in ids)
+    assert (await failure(run, "order", "attach", "BTC", "--stop", "1"))["details"]["trade_ids"] == ids
 
 
 async def test_orders_are_attached_amended_and_cancelled(run: Run, ask: Ask, trader: str) -> None:

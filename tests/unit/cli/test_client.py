@@ -40,9 +40,17 @@ def test_answers_keep_their_text_and_their_digits(
 
 
 def test_nobody_logged_in(client: ApiClient, server: ScriptedServer) -> None:
+    server.replies = [httpx2.Response(200, json={"status": "ok"})]
     failure = failing(lambda: client.get("/trading/positions"))
     assert (failure.code, failure.hint) == ("NOT_LOGGED_IN", "Log in: marqetfi login")
-    assert server.asked == []
+    assert [str(request.url) for request in server.asked] == [f"{URL}/health/live"]
+    assert server.tokens == [None]
+
+
+def test_logged_in_elsewhere(client: ApiClient, server: ScriptedServer, store: CredentialStore) -> None:
+    store.save("http://127.0.0.1:8001", Login("ann@example.com", "access-1", "refresh-1", STALE))
+    server.replies = [httpx2.Response(200, json={"status": "ok"})]
+    assert "you are at http://127.0.0.1:8001" in str(failing(lambda: client.get("/trading/positions")).hint)
 
 
 def test_public_answers_need_no_login(client: ApiClient, server: ScriptedServer) -> None:
@@ -90,7 +98,7 @@ def test_what_another_command_has_refreshed_is_not_refreshed_again(
 
 def test_a_session_that_has_ended_is_forgotten(server: ScriptedServer, store: CredentialStore) -> None:
     store.save(URL, Login("ann@example.com", "access-1", "refresh-1", STALE))
-    server.replies = [error(401, "REFRESH_TOKEN_REUSED")]
+    server.replies = [error(401, "REFRESH_TOKEN_REUSED"), httpx2.Response(200, json={"status": "ok"})]
     assert failing(lambda: client_of(server, store).get("/auth/me")).code == "NOT_LOGGED_IN"
     assert store.load(URL) is None
 

@@ -9,7 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from app.cli.console import show_failure
 from app.cli.environment import unknown_names
+from app.cli.failure import Failure
 from app.cli.lazy import LazyGroup
 from app.cli.main import Root, app
 from app.cli.prices import Prices
@@ -61,9 +63,12 @@ def test_version() -> None:
     ("words", "sentence"),
     [
         (["trde"], "No such command 'trde'. Did you mean 'trade'"),
-        (["trade", "open", "BTC", "--collateral", "100"], "Missing option '--long'"),
+        (
+            ["trade", "open", "BTC", "--collateral", "100"],
+            "say which way: --long (you win when the price rises) or --short",
+        ),
         (["trade", "open", "BTC", "--long", "--collateral", "1e3"], "'1e3' is not a number such as 100 or 0.25"),
-        (["trade", "open", "BTC", "--long", "--collateral", "-5"], "'-5' is not a number"),
+        (["trade", "open", "BTC", "--long", "--collateral", "-5"], "'-5' is negative: give a positive number"),
         (["trade", "open", "BTC", "--long", "--collateral", "NaN"], "'NaN' is not a number"),
         (["trade", "open", "BTC", "--long", "--collateral", "1", "--trailing", "x%"], "'x' is not a number"),
         (["trade", "close", "1", "--fraction", "half"], "'half' is not a number"),
@@ -73,6 +78,7 @@ def test_version() -> None:
         (["order", "amend", "1"], "give at least one level"),
         (["order", "cancel", "0"], "ORDER_ID"),
         (["serve", "--workers", "2"], "2 API processes would not share rate limits"),
+        (["register", "--email", "a@example.com", "--username", "ann"], "give it by --password-stdin"),
         (["seed", "--url", "https://api.example.com"], "choose a --password"),
     ],
 )
@@ -133,6 +139,34 @@ def test_a_failure_for_people_and_for_programs() -> None:
     told = json.loads(run("pairs", "--json", env=unreachable).stderr)
     assert told["error"]["code"] == "SERVER_UNREACHABLE"
     assert "marqetfi serve" in told["error"]["details"]["hint"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"])
+def test_what_is_no_url_is_told_before_anything_else(url: str) -> None:
+    assert "error: URL_INVALID" in run("positions", "--url", url).stderr
+
+
+def test_a_server_that_is_not_there_is_told_before_a_missing_login() -> None:
+    assert "error: SERVER_UNREACHABLE" in run("positions", "--url", "http://127.0.0.1:9").stderr
+
+
+def test_amending_tells_of_new_levels() -> None:
+    shown = run("order", "amend", "--help").stdout
+    assert "new price" in shown
+    assert "Attach" not in shown
+
+
+def test_people_are_not_told_of_details_nor_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = [{"field": "body.email", "message": "x" * 500}]
+    details = {"asset": "DOGE", "near": [], "pid": 50, "least": 5, "errors": wrong}
+    failure = Failure("X", "No pair trades it: process 50; details.near lists similar ones.", details=details)
+    show_failure(failure, as_json=False)
+    shown = capsys.readouterr().err
+    assert shown.splitlines()[0] == "error: X No pair trades it: process 50."
+    assert [line.strip()[:8] for line in shown.splitlines()[1:]] == ["asset: D", "least: 5", "body.ema"]
+    assert "x" * 200 not in shown
+    show_failure(failure, as_json=True)
+    assert json.loads(capsys.readouterr().err)["error"]["details"]["near"] == []
 
 
 def test_a_group_without_a_command_shows_its_help() -> None:

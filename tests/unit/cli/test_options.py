@@ -90,15 +90,17 @@ class TestNamingATrade:
         assert find_trade(client, ["5"]) == (1, 1)
         assert server.asked[2].url.params["cursor"] == "NQ"
 
-    @pytest.mark.parametrize("name", ["ETH", "SOL", "77"])
-    def test_unknown_or_ambiguous(self, client: ApiClient, server: ScriptedServer, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "code"), [("ETH", "TRADE_AMBIGUOUS"), ("SOL", "TRADE_NOT_FOUND"), ("77", "TRADE_NOT_FOUND")]
+    )
+    def test_unknown_or_ambiguous(self, client: ApiClient, server: ScriptedServer, name: str, code: str) -> None:
         server.replies = [
             httpx2.Response(200, json=POSITIONS),
             httpx2.Response(200, json={"trades": [], "next_cursor": None}),
         ]
         with pytest.raises(Failure) as caught:
             find_trade(client, [name])
-        assert caught.value.code == "TRADE_NOT_FOUND"
+        assert caught.value.code == code
 
     @pytest.mark.parametrize("words", [["1", "2", "3"], ["BTC", "ETH"], ["BTC", "1"]])
     def test_too_many_words(self, client: ApiClient, words: list[str]) -> None:
