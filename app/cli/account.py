@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from app.cli.client import Answer, ApiClient, Document, api_client
-from app.cli.console import screen, write_json, write_line
+from app.cli.client import Answer, ApiClient, Document, api_client, failure_of
+from app.cli.console import say, screen, write_json, write_line
 from app.cli.options import AsJson, Url
-from app.cli.stream import Stream, StreamClosed, lasting_streams
+from app.cli.stream import Stream, StreamClosed, lasting_streams, open_stream
 from app.cli.tables import EVENTS, event_phrase, gain_text, instant, number_text, show, show_facts
 
 PAGE = 1000
@@ -39,23 +39,49 @@ def reset(url: Url = None, as_json: AsJson = False) -> None:
 
 
 def events(
-    after: Annotated[int, typer.Option("--after", min=0, help="A number; what came after it is shown.")] = 0,
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="Read on after this number; 0 reads from the beginning.")
+    ] = None,
     types: Annotated[str | None, typer.Option("--types", help="Event types, separated by commas.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come, until Ctrl-C.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=PAGE, help="Events at most.")] = 100,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened to the account, oldest first."""
+    """Show what happened to the account, the latest last."""
     with api_client(url) as client:
+        start = _before_latest(client, types, limit) if after is None else after
         if follow:
-            _follow(client, after, types, as_json=as_json)
+            _follow(client, start, types, as_json=as_json)
             return
-        answer = client.get("/events", {"after": after, "types": types, "limit": limit})
+        answer = client.get("/events", {"after": start, "types": types, "limit": limit})
     if as_json:
         write_line(answer.text)
-    else:
-        show(EVENTS, answer.data["events"], "Nothing has happened yet.")
+        return
+    if after is None and start:
+        say(Text("There are earlier ones: --limit shows more of them, --after 0 begins with the first.", style="dim"))
+    show(EVENTS, answer.data["events"], "Nothing has happened yet." if not start else f"Nothing after {start}.")
+    if after is not None and len(answer.data["events"]) == limit:
+        screen().print(Text(f"more: --after {answer.data['next_after']}", style="dim"))
+
+
+def _before_latest(client: ApiClient, types: str | None, limit: int) -> int:
+    """The sequence after which the log holds just so many events of these types, or 0 where it has fewer."""
+    with open_stream(client) as stream:
+        # The channel with the least to tell first: only where the log stands is wanted.
+        (answer,) = stream.subscribe("deposits")
+    if answer["type"] == "error":
+        raise failure_of(answer["data"])
+    last: int = answer["data"]["sequence"]
+    if types is None:
+        return max(0, last - limit)
+    found: list[int] = []
+    while last > 0 and len(found) <= limit:
+        start = max(0, last - PAGE)
+        page = client.get("/events", {"after": start, "types": types, "limit": PAGE}).data["events"]
+        found = [event["sequence"] for event in page if event["sequence"] <= last] + found
+        last = start
+    return found[-limit - 1] if len(found) > limit else 0
 
 
 def _show_portfolio(answer: Answer, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ FRAME_SECONDS = 0.25
 # How long `--once` waits for pairs that have no price yet.
 FIRST_SECONDS = 5.0
 QUIET_SECONDS = 10.0
+MOST_NAMED = 5
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[PAIRS]...", help="BTC, EURUSD ...; none means all.")]
 
@@ -147,13 +148,18 @@ def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
             frame = stream.receive(FRAME_SECONDS)
             if frame is not None and frame["type"] == "price_update":
                 board.take(frame["data"], time.monotonic())
-    for pair in awaited - board.shown.keys():
-        say(Text(f"{pair}: no price yet", style="yellow"))
+    if unpriced := sorted(awaited - board.shown.keys()):
+        say(Text(_no_price(unpriced), style="yellow"))
     if as_json:
         for one in board.shown.values():
             write_json(one.price)
     else:
         screen().print(board.table(time.monotonic(), _ONCE))
+
+
+def _no_price(pairs: list[str]) -> str:
+    named = ", ".join([*pairs[:MOST_NAMED], *(["..."] if len(pairs) > MOST_NAMED else [])])
+    return f"{len(pairs)} {'pairs have' if len(pairs) > 1 else 'pair has'} no price: {named}"
 
 
 def _write_lines(client: ApiClient, names: list[str]) -> None:

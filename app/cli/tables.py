@@ -11,6 +11,7 @@ from rich.text import Text
 
 from app.cli.client import Document
 from app.cli.console import screen
+from app.domain.money import USDC_DECIMALS
 
 NOTHING = "-"
 MOST = 1000  # characters across
@@ -43,26 +44,34 @@ class Column:
 def show(columns: Sequence[Column], rows: Iterable[Document], empty: str) -> None:
     """Print rows as a table, or one sentence where there are none.
 
-    Where the terminal is too narrow, minor columns are left out, the last first.
+    Where the terminal is too narrow, columns stand closer; then minor ones are left out, the last first, and named.
     """
     rows, console = list(rows), screen()
     if not rows:
         console.print(Text(empty, style=CALM))
         return
-    shown = list(columns)
-    while (minor := [column for column in shown if column.is_minor]) and _width(shown, rows) > console.width:
+    shown: list[Column] = list(columns)
+    left_out: list[str] = []
+    is_close = _width(shown, rows) > console.width
+    while (minor := [column for column in shown if column.is_minor]) and _width(
+        shown, rows, is_close=is_close
+    ) > console.width:
         shown.remove(minor[-1])
-    console.print(table(shown, rows))
+        left_out.insert(0, minor[-1].heading)
+    console.print(table(shown, rows, is_close=is_close))
+    if left_out:
+        console.print(Text(f"Not shown for lack of room: {', '.join(left_out)}. --json has them.", style=CALM))
 
 
-def _width(columns: Sequence[Column], rows: Iterable[Document]) -> int:
+def _width(columns: Sequence[Column], rows: Iterable[Document], *, is_close: bool = False) -> int:
     """How wide a table is where there is room enough."""
-    return Console(width=MOST).measure(table(columns, rows)).maximum
+    return Console(width=MOST).measure(table(columns, rows, is_close=is_close)).maximum
 
 
-def table(columns: Sequence[Column], rows: Iterable[Document]) -> Table:
-    """Rows as a table."""
-    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+def table(columns: Sequence[Column], rows: Iterable[Document], *, is_close: bool = False) -> Table:
+    """Rows as a table; `is_close` where its columns need to stand close to each other."""
+    padding = (0, 1, 0, 0) if is_close else (0, 1)
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
     for column in columns:
         shown.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in rows:
@@ -96,8 +105,8 @@ def rough(name: str) -> Callable[[Document], Text | str]:
 
 
 def gain(name: str) -> Callable[[Document], Text | str]:
-    """A cell that shows a result with its sign, in its colour."""
-    return lambda row: gain_text(row[name])
+    """A cell that shows a result in USDC with its sign, in its colour, to the smallest unit of USDC."""
+    return lambda row: gain_text(None if row[name] is None else round(Decimal(row[name]), USDC_DECIMALS).normalize())
 
 
 def instant(name: str) -> Callable[[Document], Text | str]:
@@ -146,7 +155,12 @@ def levels_text(order: Document) -> str:
             is_trailing = True
             parts.append(f"trails by {number_text(order[name])}{unit}")
     if order["stop_price"] is not None:
-        parts.append(f"{'now at' if is_trailing else 'stop'} {number_text(order['stop_price'])}")
+        # A trailing stop is computed, any other was typed.
+        parts.append(
+            f"now at {number_text(rounded(order['stop_price']))}"
+            if is_trailing
+            else f"stop {number_text(order['stop_price'])}"
+        )
     return ", ".join(parts) or NOTHING
 
 
@@ -159,8 +173,8 @@ TRADES = (
     Column("Size", number("size"), is_number=True),
     Column("Collateral", number("collateral"), is_number=True, is_minor=True),
     Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
-    Column("Entry", number("entry_price"), is_number=True),
-    Column("Exit", number("exit_price"), is_number=True),
+    Column("Entry", rough("entry_price"), is_number=True),
+    Column("Exit", rough("exit_price"), is_number=True),
     Column("PnL", gain("pnl"), is_number=True),
     Column("Status", lambda row: status_text(row["status"])),
     Column("Closed by", text("close_reason"), is_minor=True),
@@ -175,8 +189,8 @@ POSITIONS = (
     Column("Side", lambda row: side_text(row["side"] == "long")),
     Column("Size", number("size"), is_number=True),
     Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
-    Column("Entry", number("entry_price"), is_number=True),
-    Column("Price", number("current_price"), is_number=True),
+    Column("Entry", rough("entry_price"), is_number=True),
+    Column("Price", rough("current_price"), is_number=True),
     Column("Liquidation", rough("liquidation_price"), is_number=True, is_minor=True),
     Column("Margin", number("margin"), is_number=True, is_minor=True),
     Column("PnL", gain("unrealized_pnl"), is_number=True),
@@ -194,8 +208,8 @@ ORDERS = (
     Column("Size", number("quantity"), is_number=True),
     Column("Filled", number("filled_quantity"), is_number=True, is_minor=True),
     Column("Levels", levels_text),
-    Column("Triggered at", number("trigger_price"), is_number=True, is_minor=True),
-    Column("Average price", number("average_price"), is_number=True, is_minor=True),
+    Column("Triggered at", rough("trigger_price"), is_number=True, is_minor=True),
+    Column("Average price", rough("average_price"), is_number=True, is_minor=True),
     Column("Status", lambda row: status_text(row["status"])),
     Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
@@ -223,8 +237,11 @@ _TOLD = ("asset", "side", "direction", "order_type", "status", "reason", "size",
 
 
 def rounded(value: Decimal | int | None, digits: int = 8) -> Decimal | None:
-    """A number to so many significant digits."""
-    return None if value is None else Context(prec=digits).plus(Decimal(value))
+    """A number to so many significant digits, and never less than to the unit."""
+    if value is None:
+        return None
+    exact = Decimal(value)
+    return Context(prec=max(digits, exact.adjusted() + 1)).plus(exact)
 
 
 def event_phrase(data: Document) -> str:
@@ -235,4 +252,6 @@ def event_phrase(data: Document) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{rounded(value):f}"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -185,7 +185,7 @@ def _show_opened(answer: Answer, *, as_json: bool) -> None:
             ("trade", f"{opened['trade_id']} (pair id {opened['pair_id']}, index {opened['trade_index']})"),
             ("order", str(opened["order_id"])),
             ("exits", ", ".join(map(str, opened["exit_order_ids"])) or Text("none", style="yellow")),
-            ("entry price", number_text(opened["entry_price"])),
+            ("entry price", number_text(rounded(opened["entry_price"]))),
             ("size", number_text(opened["size"])),
             ("fee", number_text(opened["fee"])),
         ]
@@ -202,7 +202,7 @@ def _show_closed(answer: Answer, *, as_json: bool) -> None:
         [
             ("trade", str(closed["trade_id"])),
             ("order", str(closed["order_id"])),
-            ("exit price", number_text(closed["exit_price"])),
+            ("exit price", number_text(rounded(closed["exit_price"]))),
             ("PnL", gain_text(closed["pnl"], " USDC")),
         ]
     )
@@ -217,7 +217,7 @@ def _show_preview(answer: Answer, *, as_json: bool) -> None:
         [
             ("pair", Text(f"{seen['pair']} at {seen['provider']}")),
             ("side", side_text(seen["side"] == "long")),
-            ("entry price", number_text(seen["entry_price"])),
+            ("entry price", number_text(rounded(seen["entry_price"]))),
             ("size", number_text(seen["size"])),
             ("notional", number_text(seen["notional"])),
             ("fee", number_text(seen["fee"])),

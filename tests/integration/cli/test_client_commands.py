@@ -188,6 +188,19 @@ async def test_pages(run: Run, ask: Ask, trader: str) -> None:
     assert len((await ask("trade", "list", "--limit", "2"))["trades"]) == 2
 
 
+async def latest_events(run: Run, ask: Ask, sequences: list[int]) -> None:
+    """Without a place to begin at, the latest are shown; with one, how to read on."""
+    assert [event["sequence"] for event in (await ask("events", "--limit", "2"))["events"]] == sequences[-2:]
+    assert "There are earlier ones" in (await run("events", "--limit", "2")).stderr
+    assert "There are earlier ones" not in (await run("events")).stderr
+    assert "more: --after 2" in (await run("events", "--limit", "2", "--after", "0")).stdout
+    assert f"Nothing after {sequences[-1]}." in (await run("events", "--after", str(sequences[-1]))).stdout
+    filled = [event["sequence"] for event in (await ask("events", "--types", "order.filled"))["events"]]
+    latest = (await ask("events", "--types", "order.filled", "--limit", "1"))["events"]
+    assert [event["sequence"] for event in latest] == filled[-1:]
+    assert len(filled) > 1
+
+
 async def test_money_and_log(run: Run, ask: Ask, trader: str) -> None:
     assert (await ask("portfolio"))["equity"] == 10_000
     assert "Nothing has happened yet." in (await run("events")).stdout
@@ -200,6 +213,7 @@ async def test_money_and_log(run: Run, ask: Ask, trader: str) -> None:
     closed = (await ask("events", "--types", "trade.closed"))["events"]
     assert [event["type"] for event in closed] == ["trade.closed"]
     assert "trade.closed" in (await run("events", "--after", str(closed[0]["sequence"] - 1))).stdout
+    await latest_events(run, ask, [event["sequence"] for event in events])
     assert (await ask("paper", "reset"))["equity"] == 10_000
     assert "10,000 USDC" in (await run("portfolio")).stdout
 

@@ -8,8 +8,10 @@ from rich.text import Text
 
 from app.cli.tables import (
     POSITIONS,
+    TRADES,
     Column,
     event_phrase,
+    gain,
     gain_text,
     levels_text,
     number_text,
@@ -56,7 +58,36 @@ def test_results(value: Decimal | int, shown: str, style: str) -> None:
 
 def test_computed_numbers_are_cut_to_what_one_reads() -> None:
     assert rounded(Decimal("59106.595368509542761818")) == Decimal("59106.595")
+    assert rounded(Decimal("0.000012345678912")) == Decimal("0.000012345679")
+    assert rounded(Decimal("12345678901.5")) == Decimal("12345678902")
     assert rounded(None) is None
+
+
+def test_a_result_is_shown_to_the_smallest_unit_of_its_money() -> None:
+    cell = gain("pnl")
+    assert cell({"pnl": Decimal("4.536444189")}) == Text("+4.536444", style="green")
+    assert cell({"pnl": Decimal("10.000000")}) == Text("+10", style="green")
+    assert cell({"pnl": None}) == "-"
+
+
+def test_tables_of_long_numbers_fit_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    price, moment = Decimal("60203.89650050766329836"), "2026-11-24T08:10:13.000000Z"
+    row = {
+        **NO_LEVELS,
+        **dict.fromkeys(("entry_price", "exit_price", "current_price", "liquidation_price"), price),
+        **{name: Decimal("0.165927") for name in ("size", "quantity", "filled_quantity")},
+        **{name: Decimal("-104.536444189") for name in ("pnl", "unrealized_pnl", "roi")},
+        **dict.fromkeys(("id", "trade_id", "pair_id", "trade_index", "leverage", "collateral", "margin"), 1234),
+        **{"asset": "BTC", "pair": "BTCUSDT", "direction": True, "side": "long", "exit_order_ids": [1234]},
+        **{"status": "liquidated", "close_reason": "liquidation", "created_at": moment},
+    }
+    for columns in (TRADES, POSITIONS):
+        show(columns, [row], "")
+        shown = capsys.readouterr().out.splitlines()
+        assert sum("1234" in line for line in shown) == 1
+        assert any("60,203.897" in line for line in shown)
+        assert shown[-1].startswith("Not shown for lack of room: ") or shown[-2].startswith("Not shown")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +120,9 @@ def test_minor_columns_make_room(capsys: pytest.CaptureFixture[str], monkeypatch
     rows = [{"a": "0123456789"}]
     monkeypatch.setenv("COLUMNS", "30")
     show(columns, rows, "")
-    assert "Second" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.count("Second") == 1
+    assert "Not shown for lack" in shown
     monkeypatch.setenv("COLUMNS", "60")
     show(columns, rows, "")
     assert "Second" in capsys.readouterr().out
