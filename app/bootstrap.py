@@ -30,6 +30,7 @@ from app.services.live_position_service import LivePositionService
 from app.services.market_view import MarketView
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
+from app.services.price_cache import PriceCache
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.router import ProviderRouter
 from app.services.ready_prices import ReadyPrices
@@ -72,6 +73,7 @@ class Container:
     directory: PairDirectory
     board: PriceFeedService
     ready_prices: ReadyPrices
+    price_cache: PriceCache
     router: ProviderRouter
     market: MarketView
     trading: TradingService
@@ -112,7 +114,8 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         parts = await wire_trading(
             settings, clock, broadcast, uow, engine_database, predecessor_is_dead=settings.database_url is None
         )
-        loops.extend(parts.loops)
+        price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
+        loops.extend([*parts.loops, price_cache.run])
         websockets = _websockets(settings, parts, loops, uow=uow, broadcast=broadcast, clock=clock)
         container = Container(
             settings=settings,
@@ -128,6 +131,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             directory=parts.directory,
             board=parts.board,
             ready_prices=ReadyPrices(parts.directory, parts.board, parts.router, clock),
+            price_cache=price_cache,
             router=parts.router,
             market=parts.market,
             trading=parts.trading,

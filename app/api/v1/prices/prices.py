@@ -10,6 +10,7 @@ from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, 
 from app.api.errors import SIGNED_IN, responses
 from app.api.routing import router, wants_strings
 from app.bootstrap import Container
+from app.core.json import encode
 from app.domain.candles import CandleInterval, window
 from app.domain.errors import InvalidRequest
 from app.models.market import Pair
@@ -26,7 +27,7 @@ routes = router(prefix="/prices", tag="prices")
 price_limit = rate_limit("price")
 
 UseCache = Annotated[
-    bool, Query(description="Whether a price that was kept for up to 30 s will do; this server has the newest itself")
+    bool, Query(description="Whether a price kept for up to 30 s will do where this process has seen none yet")
 ]
 
 
@@ -57,10 +58,12 @@ async def list_prices(
         found = container.directory.find(name, venue)
         if len(found) != 1:
             answer.errors.append(PriceError(pair=name, code="PAIR_NOT_FOUND"))
-        elif container.board.latest(found[0].id) is None:
-            answer.errors.append(PriceError(pair=name, code="PRICE_STALE"))
-        else:
+        elif container.board.latest(found[0].id) is not None:
             answer.prices.append(PriceResponse.model_validate(container.board.price(found[0])))
+        elif use_cache and (kept := await container.price_cache.find(found[0])) is not None:
+            answer.prices.append(PriceResponse.model_validate(kept))
+        else:
+            answer.errors.append(PriceError(pair=name, code="PRICE_STALE"))
     return answer
 
 
@@ -106,7 +109,11 @@ async def get_price(
     found = await _routed(container, user, pair)
     body = container.ready_prices.body(found, numbers_as_strings=wants_strings(request))
     if body is None:
-        raise no_price_yet(found)
+        kept = await container.price_cache.find(found) if use_cache else None
+        if kept is None:
+            raise no_price_yet(found)
+        shape = PriceResponse.model_validate(kept)
+        body = encode(shape.model_dump(), numbers_as_strings=wants_strings(request))
     return Response(body, media_type="application/json")
 
 
