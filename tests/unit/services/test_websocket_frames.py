@@ -25,6 +25,7 @@ POSITION: dict[str, object] = {
     "side": "short",
     "size": 0.1,
     "entry_price": "50000.123456789012345",
+    "is_open": True,
 }
 
 
@@ -100,6 +101,9 @@ def test_a_position_is_valued_at_the_mark() -> None:
     unpriced = factory().of_event(logged("position.updated", POSITION))
     assert unpriced is not None
     assert json.loads(unpriced.text + "}")["data"]["unrealized_pnl"] is None
+    closed = factory(Decimal(49000)).of_event(logged("position.updated", {**POSITION, "is_open": False}))
+    assert closed is not None
+    assert json.loads(closed.text + "}")["data"]["unrealized_pnl"] is None
 
 
 def test_a_frame_has_the_members_of_the_interface_in_a_form_that_can_be_added_to() -> None:
