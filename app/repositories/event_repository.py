@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -77,11 +76,6 @@ class EventRepository(Repository[Event]):
     async def mark_sent(self, ids: Sequence[int]) -> None:
         """Note that events were fanned out."""
         await self.session.execute(update(Event).where(Event.id.in_(ids)).values(fanned_out_at=func.clock_timestamp()))
-
-    async def older_than(self, cutoff: datetime) -> int:
-        """How many unsent events are older than `cutoff`."""
-        query = select(func.count()).where(Event.fanned_out_at.is_(None), Event.created_at < cutoff)
-        return await self.session.scalar(query) or 0
 
 
 _FROZEN = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
