@@ -85,6 +85,30 @@ class IntentKind(StrEnum):
     CANCEL = "cancel"
 
 
+class TradingState(StrEnum):
+    """What trading is allowed; the later the stricter."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+class StateScope(StrEnum):
+    """What a trading state is about: everything, a venue, a pair or a user."""
+
+    GLOBAL = "global"
+    VENUE = "venue"
+    PAIR = "pair"
+    USER = "user"
+
+
+class SwitchScope(StrEnum):
+    """What a dead man's switch cancels: resting entries, or exits too."""
+
+    ENTRIES = "entries"
+    ALL = "all"
+
+
 class TriggerBy(StrEnum):
     """Which price series of the executing venue fires an exit."""
 
@@ -183,8 +207,9 @@ class PaperPositionStatus(StrEnum):
 
 
 class PaperOrderStatus(StrEnum):
-    """States of an order inside the paper venue."""
+    """States of an order inside the paper venue: RESTING waits for a price, WORKING for the next tick."""
 
+    WORKING = "working"
     RESTING = "resting"
     FILLED = "filled"
     CANCELLED = "cancelled"

@@ -4,6 +4,7 @@ from app.models.analytics import DailyAnalytics
 from app.models.app_configuration import AppConfiguration
 from app.models.auth import OAuthConnection, Session, WalletConnection
 from app.models.base import Base
+from app.models.control import DeadManSwitch, TradingStateChange, TradingStateRow
 from app.models.deposit import Deposit, TokenSwap
 from app.models.event import Event, EventCounter, IdempotencyRecord
 from app.models.market import (
@@ -29,6 +30,7 @@ __all__ = [
     "Base",
     "Candle",
     "DailyAnalytics",
+    "DeadManSwitch",
     "Deposit",
     "Event",
     "EventCounter",
@@ -50,6 +52,8 @@ __all__ = [
     "Session",
     "TokenSwap",
     "Trade",
+    "TradingStateChange",
+    "TradingStateRow",
     "User",
     "VenueAccount",
     "Wallet",

@@ -32,6 +32,14 @@ from app.models.base import (
     positive_check,
 )
 
+# The conditions of partial indexes; queries repeat them to the letter.
+LIVE_TRADES = "status IN ('pending', 'submitted', 'open', 'closing')"
+WATCHED_EXITS = "role = 'exit' AND status = 'pending'"
+LIVE_ENTRIES = (
+    "role = 'entry' AND status IN "
+    "('pending', 'partially_filled', 'submitted', 'unknown', 'pending_cancel', 'pending_replace')"
+)
+
 
 class Trade(Base, Timestamped):
     """One position's life as its user sees it; `size` is what is open now, in base units of the asset.
@@ -70,6 +78,7 @@ class Trade(Base, Timestamped):
         UniqueConstraint("user_id", "pair_id", "trade_index"),
         Index("ix_trades_user_id_id", "user_id", "id"),
         Index("ix_trades_pair_id_open", "pair_id", postgresql_where=text("status IN ('open', 'closing')")),
+        Index("ix_trades_venue_account_id_live", "venue_account_id", "pair_id", postgresql_where=text(LIVE_TRADES)),
         positive_check("collateral"),
         CheckConstraint("leverage > 0", name="leverage_positive"),
         positive_check("entry_price"),
@@ -130,6 +139,7 @@ class Order(Base, Timestamped):
     attempt: Mapped[int] = mapped_column(server_default="0")
     armed_sequence: Mapped[int | None] = mapped_column(BigInteger)
     armed_price: Mapped[Money | None]
+    activated_sequence: Mapped[int | None] = mapped_column(BigInteger)
     latched_sequence: Mapped[int | None] = mapped_column(BigInteger)
     released_sequence: Mapped[int | None] = mapped_column(BigInteger)
     held_since: Mapped[Instant | None]
@@ -155,12 +165,11 @@ class Order(Base, Timestamped):
         enum_check("triggered_leg", TriggeredLeg),
         UniqueConstraint("user_id", "client_order_id"),
         Index("ix_orders_user_id_id", "user_id", "id"),
-        Index(
-            "ix_orders_pair_id_watched",
-            "pair_id",
-            postgresql_where=text("role = 'exit' AND status = 'pending'"),
-        ),
+        Index("ix_orders_pair_id_watched", "pair_id", postgresql_where=text(WATCHED_EXITS)),
+        Index("ix_orders_user_id_watched", "user_id", "id", postgresql_where=text(WATCHED_EXITS)),
         Index("ix_orders_expires_at", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index("ix_orders_user_id_live_entries", "user_id", "id", postgresql_where=text(LIVE_ENTRIES)),
+        Index("ix_orders_id_held", "id", postgresql_where=text("held_since IS NOT NULL")),
         positive_check("quantity"),
         amount_check("filled_quantity"),
         CheckConstraint("filled_quantity <= quantity", name="not_overfilled"),

@@ -11,11 +11,14 @@ from app.core.database import Database
 from app.domain.events import Event
 from app.repositories.candle_repository import CandleRepository
 from app.repositories.checkpoint_repository import CheckpointRepository
+from app.repositories.control_repository import DeadManSwitchRepository, TradingStateRepository
 from app.repositories.engine_state_repository import EngineStateRepository
 from app.repositories.event_repository import EventRepository
+from app.repositories.exposure_repository import ExposureRepository
 from app.repositories.fill_repository import FillRepository
 from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.intent_repository import IntentRepository
+from app.repositories.invariant_repository import InvariantRepository
 from app.repositories.order_repository import OrderRepository
 from app.repositories.pair_repository import PairRepository
 from app.repositories.paper_account_repository import PaperAccountRepository
@@ -62,6 +65,10 @@ class UnitOfWork:
         self.positions = PositionRepository(session)
         self.events = EventRepository(session)
         self.idempotency = IdempotencyRepository(session)
+        self.invariants = InvariantRepository(session)
+        self.trading_states = TradingStateRepository(session)
+        self.switches = DeadManSwitchRepository(session)
+        self.exposure = ExposureRepository(session)
         self.paper = PaperRepository(session)
         self.paper_accounts = PaperAccountRepository(session)
         return self
