@@ -1,14 +1,12 @@
 """What may be traded: the states of user, pair, venue and the whole, of which the strictest counts."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from app.domain.enums import PositionSide, StateScope, TradingState
+from app.domain.enums import StateScope, TradingState
 from app.domain.errors import Unavailable
-from app.domain.triggers import as_long
+from app.domain.triggers import Crossing, TriggerOrder
 
 # The key of the one global state.
 EVERYTHING = "all"
@@ -116,37 +114,11 @@ def effective(rows: Iterable[StateRow]) -> Ruling:
     return strictest
 
 
-@dataclass(frozen=True, slots=True)
-class HeldCrossing:
-    """What the row of an exit becomes whose crossing is let go: it stays pending, and later ticks concern it.
+def watched_on(terms: TriggerOrder, crossing: Crossing) -> TriggerOrder:
+    """The terms of an exit that goes on being watched though it fired: ticks after the crossing concern it.
 
-    `armed_price` is the watermark so far, or the armed price of fixed levels; `released_sequence` the last tick
-    that was seen.
+    A trailing stop keeps its watermark. An exit that is held while trading is halted comes back so, tick by tick.
     """
-
-    released_sequence: int
-    armed_price: Decimal | None
-    held_since: datetime
-
-
-def hold_crossing(
-    side: PositionSide,
-    armed_price: Decimal | None,
-    watermark: Decimal | None,
-    crossed_at: int,
-    seen: Iterable[tuple[int, Decimal]],
-    now: datetime,
-) -> HeldCrossing:
-    """Let a crossing go while trading is halted.
-
-    `watermark` is that of the crossing at tick `crossed_at`, None for fixed levels; `seen` are the (sequence, price)
-    of the watched series since, which a trailing stop goes on ratcheting with.
-    """
-    best, last = watermark, crossed_at
-    for sequence, price in seen:
-        if sequence <= crossed_at:
-            continue
-        last = max(last, sequence)
-        if best is not None and as_long(side, price) > as_long(side, best):
-            best = price
-    return HeldCrossing(last, armed_price if best is None else best, now)
+    if crossing.watermark is None:
+        return replace(terms, released_sequence=crossing.sequence)
+    return replace(terms, released_sequence=crossing.sequence, armed_price=crossing.watermark, activation_price=None)

@@ -1,36 +1,29 @@
 """Books what venues say: a result or a fill becomes rows and events in one transaction, each at most once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
-from decimal import Decimal
 
 from loguru import logger
 
 from app.core.clock import Clock
 from app.core.json import encode
-from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
-from app.domain.prices import Tick
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
+from app.domain.trading_state import HALTED_CODE
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import BookedTrade, average
+from app.services.held_exits import LET_GO, let_go
 from app.services.providers.base import QuoteBoard
+from app.services.watched_prices import prices_at_fill, watched_by
 
 EXITS_TOPIC = "exits.changed"
 RETRY_FIRST = timedelta(milliseconds=200)
 RETRY_LONGEST = timedelta(seconds=1)
 LOOK_AT_RESTING = timedelta(seconds=30)
-_TRIGGER_FACTS = (
-    "triggered_leg",
-    "trigger_price",
-    "trigger_source",
-    "trigger_sequence",
-    "triggered_at",
-    "watermark",
-)
 # Words after which more is to come: nobody who waits for the outcome is told of them.
 _UNSETTLED = frozenset({VenueOutcome.ACCEPTED, VenueOutcome.PARTIALLY_FILLED})
 _ENDED = frozenset({IntentStatus.DONE, IntentStatus.REJECTED})
@@ -78,6 +71,25 @@ class BookingService:
             hint_exits(work, booked.orders)
             if result.outcome not in _UNSETTLED:
                 work.hint(settled_topic(intent.order_id), b"")
+
+    async def refuse_unsent(self, intent_id: int, reason: str) -> bool:
+        """End an intent that nobody has sent as if its venue had refused it; False where somebody has."""
+        async with self._uow() as work:
+            found = await work.intents.get(intent_id)
+            if found is None:
+                raise LookupError(f"intent {intent_id} was never written")
+            booked = await self._lock(work, found.trade_id)
+            intent = await work.intents.get_for_update(intent_id) or found
+            if intent.status is not IntentStatus.NEW:
+                return False
+            result = TradeResult(intent.id, VenueOutcome.REJECTED, reason=reason)
+            if intent.kind is IntentKind.CANCEL:
+                await self._book_cancel(booked, intent, result)
+            else:
+                await self._apply(booked, intent, result)
+            hint_exits(work, booked.orders)
+            work.hint(settled_topic(intent.order_id), b"")
+        return True
 
     async def book_fill(self, fill: VenueFill) -> None:
         """Book an execution that was no answer to a call: a resting order's fill, or a liquidation."""
@@ -135,7 +147,7 @@ class BookingService:
                 if intent.status not in _ENDED or order.status is OrderStatus.PARTIALLY_FILLED:
                     booked.finish(intent, IntentStatus.REJECTED, _reason(result))
                     order.refusal_details = result.details
-                    self._ended(booked, order, result.outcome, _reason(result))
+                    await self._ended(booked, order, result.outcome, _reason(result))
             case _:
                 return
 
@@ -162,7 +174,11 @@ class BookingService:
         if fill.is_close:
             await self._reduced(booked, order, fill)
         else:
-            await booked.grow(fill)
+            trade = booked.trade
+            await booked.grow(
+                fill,
+                await prices_at_fill(booked.work, self._board, booked.exits(), trade.side, fill, trade.pair_id),
+            )
 
     @staticmethod
     def _complete(booked: BookedTrade, order: Order) -> None:
@@ -204,7 +220,7 @@ class BookingService:
                 booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, "liquidated")
         await booked.hold(fill, "liquidated")
 
-    def _ended(self, booked: BookedTrade, order: Order, outcome: VenueOutcome, reason: str) -> None:
+    async def _ended(self, booked: BookedTrade, order: Order, outcome: VenueOutcome, reason: str) -> None:
         """The venue refused an order, or gave up the rest of it."""
         order.unknown_since = None
         is_refused = (
@@ -220,7 +236,7 @@ class BookingService:
                 booked.cancel_entry(order, asked)
             return
         if order.role is OrderRole.EXIT and booked.trade.status in OPEN_TRADE:
-            self._rearm(booked, order, reason)
+            await self._rearm(booked, order, reason)
         elif order.role is OrderRole.CLOSE and is_refused:
             booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
         else:
@@ -228,22 +244,21 @@ class BookingService:
             booked.move(order, OrderStatus.CANCELLED, EventType.ORDER_CANCELLED, why)
         booked.reopen(reason)
 
-    def _rearm(self, booked: BookedTrade, order: Order, reason: str) -> None:
+    async def _rearm(self, booked: BookedTrade, order: Order, reason: str) -> None:
         """A refused protective close is never final while its trade is open.
 
-        Its crossing is kept and claimed again; where the market closed it is let go, and the first tick from now on
-        decides.
+        Its crossing is kept and claimed again; where the market closed or trading is halted it is let go, and the
+        first tick from now on decides.
         """
-        if reason == "MARKET_CLOSED":
-            seen = self._board.kept(order.pair_id, order.trigger_sequence or 0)
-            changes: dict[str, object] = {
-                "released_sequence": seen[-1].sequence if seen else order.trigger_sequence,
-                "armed_price": _ratcheted(order, booked.trade.side, seen),
-                "stop_price": order.stop_price if order.order_type is OrderType.STOP_LOSS else None,
-                "latched_sequence": None,
-                "next_run_at": None,
-                **dict.fromkeys(_TRIGGER_FACTS),
-            }
+        changes: dict[str, object]
+        if reason in LET_GO:
+            crossed_at = order.trigger_sequence or 0
+            seen = self._board.kept(order.pair_id, crossed_at)
+            last = seen[-1].sequence if seen else crossed_at
+            its_own = await watched_by(booked.work, self._board, order, seen)
+            changes = let_go(order, booked.trade.side, last, order.watermark, its_own)
+            if reason == HALTED_CODE:
+                changes["held_since"] = booked.now
         else:
             changes = {
                 "latched_sequence": order.trigger_sequence,
@@ -263,12 +278,3 @@ class BookingService:
 
 def _reason(result: TradeResult) -> str:
     return (result.reason or f"venue_{result.outcome}")[:64]
-
-
-def _ratcheted(order: Order, side: PositionSide, seen: Sequence[Tick]) -> Decimal | None:
-    """The watermark of a trailing stop that fired and was let go, moved on by the ticks since; else the armed price."""
-    if order.watermark is None:
-        return order.armed_price
-    prices = [price for tick in seen if (price := tick.price_by(order.trigger_by, side)) is not None]
-    best = max if side is PositionSide.LONG else min
-    return best([order.watermark, *prices])
