@@ -49,6 +49,12 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode(
             "TAKE_PROFIT_WRONG_SIDE", 400, "The take-profit would fire at once: above for a long, below for short."
         ),
+        ErrorCode(
+            "ACTIVATION_WRONG_SIDE", 400, "The trailing stop would begin at once: above for a long, below for short."
+        ),
+        ErrorCode(
+            "TRIGGER_PRICE_UNKNOWN", 400, "The market tells no price of the series that trigger_by names; use mark."
+        ),
         ErrorCode("STOP_BEYOND_LIQUIDATION", 400, "The position would be liquidated before this stop is reached."),
         ErrorCode("INSUFFICIENT_BALANCE", 400, "Free balance does not cover collateral and fee; details has both."),
         ErrorCode("EXPIRED_REQUEST", 400, "valid_until or expires_at has passed."),

@@ -43,10 +43,11 @@ def exit_side(side: PositionSide) -> OrderSide:
     return OrderSide.SELL if side is PositionSide.LONG else OrderSide.BUY
 
 
-def check_open(terms: OpenTerms, pair: PairLimits, entry: Decimal, mark: Decimal) -> list[ExitTerms]:
+def check_open(terms: OpenTerms, pair: PairLimits, entry: Decimal, watched: Decimal) -> list[ExitTerms]:
     """The exits of an acceptable request; raises the first refusal.
 
-    `entry` is the price it would open at: the limit of a LIMIT, else the quote. `mark` is what triggers watch now.
+    `entry` is the price it would open at: the limit of a LIMIT, else the quote. `watched` is the price, now, of the
+    series that its exits watch.
     """
     exits = check_open_fields(terms)
     _check_step("collateral", terms.collateral, USDC_STEP)
@@ -68,7 +69,7 @@ def check_open(terms: OpenTerms, pair: PairLimits, entry: Decimal, mark: Decimal
             size_step=pair.size_step,
         )
     side = side_of(is_long=terms.is_long)
-    reference = entry if terms.order_type is OrderType.LIMIT else mark
+    reference = entry if terms.order_type is OrderType.LIMIT else watched
     liquidation = liquidation_price(side, size, entry, terms.collateral, pair.maintenance_margin_rate)
     for exit_terms in exits:
         check_exit(exit_terms, side, pair, reference, liquidation)
@@ -98,6 +99,13 @@ def check_exit(
         raise InvalidRequest(
             f"A take-profit at {plain(take_profit)} would fire at once: the price is {plain(reference)}.",
             code="TAKE_PROFIT_WRONG_SIDE",
+            reference_price=reference,
+        )
+    if exit_terms.activation_price is not None and (exit_terms.activation_price - reference) * sign <= 0:
+        raise InvalidRequest(
+            f"A trailing stop that begins at {plain(exit_terms.activation_price)} would begin at once: the price is "
+            f"{plain(reference)}.",
+            code="ACTIVATION_WRONG_SIDE",
             reference_price=reference,
         )
     if stop is not None and liquidation is not None and (stop - liquidation) * sign <= 0:
@@ -148,6 +156,7 @@ def _check_levels(exit_terms: ExitTerms, pair: PairLimits) -> None:
         "stop_price",
         "take_profit_price",
         "trailing_stop_distance",
+        "activation_price",
         "oco_stop_price",
         "oco_take_profit_price",
     ):

@@ -1,7 +1,7 @@
 """What a user may ask for when opening a trade or attaching an exit, and which fields each order type needs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -19,16 +19,38 @@ class ExitLevels:
     take_profit_price: Decimal | None = None
     trailing_stop_distance: Decimal | None = None
     trailing_stop_percentage: Decimal | None = None
+    activation_price: Decimal | None = None
     oco_stop_price: Decimal | None = None
     oco_take_profit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExitTerms(ExitLevels):
+class ExitRequest(ExitLevels):
+    """Levels of exits, and the price series that all of them watch; `price_protect` has it guarded."""
+
+    trigger_by: TriggerBy = TriggerBy.MARK
+    price_protect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitChanges(ExitLevels):
+    """What an amendment changes of an exit; what is None stays. `removes_activation` lets it trail at once."""
+
+    trigger_by: TriggerBy | None = None
+    price_protect: bool | None = None
+    removes_activation: bool = False
+
+    @property
+    def names_activation(self) -> bool:
+        """Whether the activation is to be another."""
+        return self.removes_activation or self.activation_price is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitTerms(ExitRequest):
     """One exit order: its type and only the levels that belong to it."""
 
     order_type: OrderType
-    trigger_by: TriggerBy = TriggerBy.MARK
 
     @property
     def stop(self) -> Decimal | None:
@@ -47,7 +69,7 @@ class ExitTerms(ExitLevels):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTerms(ExitLevels):
+class OpenTerms(ExitRequest):
     """A request to open a trade. `collateral` in USDC; `max_slippage` a fraction of the reference price."""
 
     asset: str
@@ -66,9 +88,10 @@ class OpenTerms(ExitLevels):
 _EXIT_FIELDS: dict[OrderType, tuple[str, ...]] = {
     OrderType.STOP_LOSS: ("stop_price",),
     OrderType.TAKE_PROFIT: ("take_profit_price",),
-    OrderType.TRAILING_STOP: ("trailing_stop_distance", "trailing_stop_percentage"),
+    OrderType.TRAILING_STOP: ("trailing_stop_distance", "trailing_stop_percentage", "activation_price"),
     OrderType.OCO: ("oco_stop_price", "oco_take_profit_price"),
 }
+_OFFSETS = ("trailing_stop_distance", "trailing_stop_percentage")
 # Pairs that say two different things about the same protection.
 _CONTRADICTIONS = (
     ("trailing_stop_distance", "trailing_stop_percentage"),
@@ -79,23 +102,36 @@ _CONTRADICTIONS = (
 )
 
 
-def exits_of(levels: ExitLevels) -> list[ExitTerms]:
+def exits_of(asked: ExitRequest) -> list[ExitTerms]:
     """Every exit that the given fields ask for; each given field belongs to exactly one.
 
-    Raises CONFLICTING_FIELDS for fields that contradict each other, MISSING_FIELD for half an OCO.
+    Raises CONFLICTING_FIELDS for fields that contradict each other or belong to no exit, MISSING_FIELD for half an
+    OCO.
     """
     for first, second in _CONTRADICTIONS:
-        if getattr(levels, first) is not None and getattr(levels, second) is not None:
+        if getattr(asked, first) is not None and getattr(asked, second) is not None:
             raise _conflict((first, second), "they say two different things; give one of them")
     exits = []
     for order_type, names in _EXIT_FIELDS.items():
-        given = {name: getattr(levels, name) for name in names if getattr(levels, name) is not None}
+        given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
         if not given:
             continue
         if order_type is OrderType.OCO and len(given) < len(names):
             raise _missing(OrderType.OCO, (name for name in names if name not in given))
-        exits.append(ExitTerms(order_type=order_type, **given))
+        if order_type is OrderType.TRAILING_STOP and not given.keys() & set(_OFFSETS):
+            raise _conflict(("activation_price",), "it is where a trailing stop begins, and none is asked for")
+        exits.append(
+            ExitTerms(order_type=order_type, trigger_by=asked.trigger_by, price_protect=asked.price_protect, **given)
+        )
+    _check_watched(asked, exits)
     return exits
+
+
+def _check_watched(asked: ExitRequest, exits: list[ExitTerms]) -> None:
+    """What says how exits watch the price needs an exit."""
+    idle = [name for name in ("trigger_by", "price_protect") if getattr(asked, name) != getattr(ExitRequest(), name)]
+    if idle and not exits:
+        raise _conflict(idle, "they say how exits watch the price, and none is asked for")
 
 
 def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
@@ -107,9 +143,8 @@ def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
             raise _conflict(("max_slippage",), "a LIMIT fills at its price or better")
     elif terms.expires_at is not None:
         raise _conflict(("expires_at",), "only a resting LIMIT can expire")
-    exits = exits_of(terms)
-    _check_own_fields(terms.order_type, exits)
-    return exits
+    _check_own_fields(terms.order_type, terms)
+    return exits_of(terms)
 
 
 def fingerprint(terms: OpenTerms | ExitTerms, trade_id: int | None = None) -> str:
@@ -123,30 +158,38 @@ def _canonical(value: object) -> str:
     return plain(value) if isinstance(value, Decimal) else str(value)
 
 
-def single_exit(order_type: OrderType, levels: ExitLevels) -> ExitTerms:
+def single_exit(order_type: OrderType, asked: ExitRequest) -> ExitTerms:
     """The one exit of a type that the fields describe; raises when others are mixed in."""
     if order_type not in _EXIT_FIELDS:
         raise InvalidRequest(
             "Only STOP_LOSS, TAKE_PROFIT, TRAILING_STOP and OCO can be attached to a trade.", field="order_type"
         )
-    exits = exits_of(levels)
-    _check_own_fields(order_type, exits)
+    _check_own_fields(order_type, asked)
+    exits = exits_of(asked)
     strangers = [name for exit_terms in exits if exit_terms.order_type is not order_type for name in _given(exit_terms)]
     if strangers:
         raise _conflict(strangers, f"{order_type} does not use them")
     return exits[0]
 
 
-def amended(current: ExitTerms, changes: ExitLevels) -> ExitTerms:
-    """The exit with the given levels changed; a trailing stop may change between distance and percentage."""
-    given = {name: getattr(changes, name) for name in _level_names() if getattr(changes, name) is not None}
-    if not given:
+def amended(current: ExitTerms, changes: ExitChanges) -> ExitTerms:
+    """The exit with the given terms changed; a trailing stop may change between distance and percentage."""
+    given = _given(changes)
+    if not given and changes == ExitChanges():
         raise InvalidRequest("Name at least one level to change.", code="MISSING_FIELD", fields=list(_level_names()))
-    if current.is_trailing and len(given) == 1:
-        levels = ExitLevels(**given)
-    else:
-        levels = replace(ExitLevels(**_given(current)), **given)
-    return single_exit(current.order_type, levels)
+    kept = _given(current)
+    if given.keys() & set(_OFFSETS):
+        kept = {name: value for name, value in kept.items() if name not in _OFFSETS}
+    if changes.removes_activation:
+        if not current.is_trailing:
+            raise _conflict(("activation_price",), f"{current.order_type} does not use it")
+        kept.pop("activation_price", None)
+    asked = ExitRequest(
+        trigger_by=changes.trigger_by or current.trigger_by,
+        price_protect=current.price_protect if changes.price_protect is None else changes.price_protect,
+        **(kept | given),
+    )
+    return single_exit(current.order_type, asked)
 
 
 def _level_names() -> Iterable[str]:
@@ -157,10 +200,10 @@ def _given(levels: ExitLevels) -> dict[str, Decimal]:
     return {name: getattr(levels, name) for name in _level_names() if getattr(levels, name) is not None}
 
 
-def _check_own_fields(order_type: OrderType, exits: list[ExitTerms]) -> None:
-    """A protective type needs its own exit among those given."""
-    names = _EXIT_FIELDS.get(order_type)
-    if names and not any(exit_terms.order_type is order_type for exit_terms in exits):
+def _check_own_fields(order_type: OrderType, asked: ExitLevels) -> None:
+    """A protective type needs a level of its own among those given."""
+    names = [name for name in _EXIT_FIELDS.get(order_type, ()) if name != "activation_price"]
+    if names and all(getattr(asked, name) is None for name in names):
         raise _missing(order_type, names)
 
 

@@ -1,5 +1,6 @@
-"""Ticks and prices: the mark, trigger series, freshness, and which ticks to drop."""
+"""Ticks and prices: the mark, trigger series, freshness, which ticks to drop, and which a guarded exit believes."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,6 +57,59 @@ def is_acceptable(tick: Tick, previous_sequence: int | None) -> bool:
     if previous_sequence is not None and tick.sequence <= previous_sequence:
         return False
     return 0 < tick.bid <= tick.ask
+
+
+# A last price guards for so long after it was told, and holds ticks back for so long at most, in feed time.
+LAST_COUNTS = timedelta(seconds=5)
+HELD_BACK = timedelta(seconds=5)
+# How far, as a fraction of the last price, a mark may be from it where the pair does not say.
+PROTECT_LIMIT = Decimal("0.05")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceGuard:
+    """What a price guard remembers of the ticks so far: the last traded price, and since when it holds ticks back."""
+
+    last: Decimal | None = None
+    told_at: datetime | None = None
+    holding_since: datetime | None = None
+
+
+UNGUARDED = PriceGuard()
+
+
+def judged_by_guard(guard: PriceGuard, tick: Tick, limit: Decimal) -> tuple[PriceGuard, bool]:
+    """The guard after a tick, and whether the tick is believed.
+
+    It is, unless its mark is further than `limit` (a fraction of the last price) from a last price that is younger
+    than 5 s. Once ticks were held back for 5 s without a break they are believed again. All by the ticks' own times,
+    so that a replay decides the same.
+    """
+    last, told_at = (guard.last, guard.told_at) if tick.last is None else (tick.last, tick.at)
+    if last is None or told_at is None:
+        return guard, True
+    is_far = tick.at - told_at < LAST_COUNTS and abs(tick.mark - last) > limit * last
+    since = (guard.holding_since or tick.at) if is_far else None
+    if (last, told_at, since) != (guard.last, guard.told_at, guard.holding_since):
+        guard = PriceGuard(last, told_at, since)
+    return guard, since is None or tick.at - since >= HELD_BACK
+
+
+def believed(ticks: Iterable[Tick], limit: Decimal) -> Iterator[Tick]:
+    """Those of ascending ticks that a guard lets through; what came before the first is not known to it."""
+    guard = UNGUARDED
+    for tick in ticks:
+        guard, is_believed = judged_by_guard(guard, tick, limit)
+        if is_believed:
+            yield tick
+
+
+def series_price(
+    ticks: Sequence[Tick], trigger_by: TriggerBy, side: PositionSide, limit: Decimal | None
+) -> Decimal | None:
+    """The price of a series as of the last of ascending ticks; guarded where a limit is given. None: never told."""
+    seen = ticks if limit is None else list(believed(ticks, limit))
+    return next((price for tick in reversed(seen) if (price := tick.price_by(trigger_by, side)) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.domain.enums import Category, OrderSide, OrderType, PositionSide
+from app.domain.prices import PROTECT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class PairListing:
     maintenance_margin_rate: Decimal
     market_hours: str = "always"
     aliases: tuple[str, ...] = ()
+    price_protect_limit: Decimal = PROTECT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,23 @@ class CloseParams:
     max_slippage: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ExitParams:
+    """A reduce-only exit that the venue holds: it closes `size` of one trade when the mark reaches a level.
+
+    One order holds both levels where both are given, and at least one is; the stop wins where a tick reaches both.
+    """
+
+    client_id: int
+    ref: VenueRef
+    venue_trade_index: str
+    side: PositionSide
+    size: Decimal
+    not_after: datetime
+    stop_price: Decimal | None = None
+    take_profit_price: Decimal | None = None
+
+
 class VenueOutcome(StrEnum):
     """What a venue says of one client id."""
 
@@ -106,7 +125,8 @@ class VenueOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VenueFill:
-    """One execution. `pnl` and `fee` in USDC; `sequence`, `mark_price` name the tick it happened at.
+    """One execution. `pnl` and `fee` in USDC; `sequence`, `mark_price` name the tick it happened at, and `bid`, `ask`
+    and `last` are that tick's where the venue tells them.
 
     `margin_left`, `size_left`, `liquidation_price` describe the position after this fill; `is_last` says whether its
     order can fill no more.
@@ -130,6 +150,29 @@ class VenueFill:
     liquidation_price: Decimal
     is_liquidation: bool = False
     is_last: bool = True
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    last: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VenueFunding:
+    """One funding of one position: `amount` in USDC is what it brought the user, negative where they paid.
+
+    (venue_account_id, venue_trade_index, instant) is unique. `margin_left` and `liquidation_price` are the position's
+    after it, `sequence` and `mark_price` name the tick whose mark was paid on.
+    """
+
+    venue_account_id: int
+    venue_trade_index: str
+    instant: datetime
+    amount: Decimal
+    rate: Decimal
+    size: Decimal
+    mark_price: Decimal
+    sequence: int
+    margin_left: Decimal
+    liquidation_price: Decimal
 
 
 @dataclass(frozen=True, slots=True)

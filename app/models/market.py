@@ -32,6 +32,7 @@ class Pair(Base, Timestamped):
     max_collateral: Mapped[Money]
     taker_fee_rate: Mapped[Money]
     maintenance_margin_rate: Mapped[Money]
+    price_protect_limit: Mapped[Money] = mapped_column(server_default="0.05")
     market_hours: Mapped[str] = mapped_column(String(32))
     is_active: Mapped[bool] = mapped_column(server_default=true())
 
@@ -44,6 +45,7 @@ class Pair(Base, Timestamped):
         positive_check("max_collateral"),
         CheckConstraint("taker_fee_rate >= 0 AND taker_fee_rate < 1", name="taker_fee_rate_range"),
         CheckConstraint("maintenance_margin_rate >= 0 AND maintenance_margin_rate < 1", name="maintenance_rate_range"),
+        CheckConstraint("price_protect_limit > 0 AND price_protect_limit < 1", name="price_protect_limit_range"),
         CheckConstraint("0 < min_leverage AND min_leverage <= max_leverage", name="leverage_range"),
     )
 

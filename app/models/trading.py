@@ -44,7 +44,8 @@ LIVE_ENTRIES = (
 class Trade(Base, Timestamped):
     """One position's life as its user sees it; `size` is what is open now, in base units of the asset.
 
-    `pnl` and `fees` are realised USDC; `trade_index` counts up per (user, pair) and is never reused.
+    `pnl`, `fees` and `funding` (negative where it was paid) are realised USDC; `trade_index` counts up per (user, pair)
+    and is never reused.
     """
 
     __tablename__ = "trades"
@@ -67,6 +68,7 @@ class Trade(Base, Timestamped):
     size: Mapped[Money]
     pnl: Mapped[Money | None]
     fees: Mapped[Money] = mapped_column(server_default="0")
+    funding: Mapped[Money] = mapped_column(server_default="0")
     status: Mapped[TradeStatus] = mapped_column(StoredEnum(TradeStatus))
     close_reason: Mapped[str | None] = mapped_column(String(32))
     transaction_hash: Mapped[str | None] = mapped_column(String(80))
@@ -87,6 +89,7 @@ class Trade(Base, Timestamped):
         amount_check("size"),
         finite_check("pnl"),
         amount_check("fees"),
+        finite_check("funding"),
     )
 
     @property
@@ -259,6 +262,31 @@ class Fill(Base):
         positive_check("price"),
         amount_check("fee"),
         finite_check("pnl"),
+    )
+
+
+class FundingPayment(Base):
+    """One funding told by a venue, booked once; `amount` is what it brought the user, in USDC."""
+
+    __tablename__ = "funding_payments"
+
+    id: Mapped[Id]
+    trade_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trades.id"), index=True)
+    venue_account_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("venue_accounts.id"))
+    venue_trade_index: Mapped[str] = mapped_column(String(64))
+    instant: Mapped[Instant]
+    amount: Mapped[Money]
+    rate: Mapped[Money]
+    size: Mapped[Money]
+    mark_price: Mapped[Money]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        UniqueConstraint("venue_account_id", "venue_trade_index", "instant"),
+        finite_check("amount"),
+        finite_check("rate"),
+        positive_check("size"),
+        positive_check("mark_price"),
     )
 
 

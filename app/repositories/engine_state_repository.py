@@ -1,18 +1,20 @@
 """What the order engine keeps: leases with fencing tokens, each pair's checkpoint, and watermark rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, func, or_, select, tuple_, update
+from sqlalchemy import CursorResult, bindparam, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.enums import PositionSide, TriggerBy
 from app.domain.prices import Tick
+from app.domain.triggers import Activated
 from app.models.market import Lease, PriceCheckpoint, WatermarkRow
+from app.models.trading import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,15 @@ class WatermarkKey:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """A pair as of one judged tick, and how its watermark rows changed since the state saved before."""
+    """A pair as of one judged tick, and how its watermark rows changed since the state saved before.
+
+    `activated` are the trailing stops that began since then.
+    """
 
     tick: Tick
     upserts: dict[WatermarkKey, Decimal]
     deletes: list[WatermarkKey]
+    activated: Sequence[Activated] = field(default_factory=tuple)
 
 
 class EngineStateRepository:
@@ -86,11 +92,49 @@ class EngineStateRepository:
     async def save(self, states: Sequence[EngineState], token: int) -> int:
         """Write the states of several pairs under a fencing token; how many a newer holder's token refused."""
         ordered = sorted(states, key=lambda state: state.tick.pair_id)
+        await self._lock_orders([one.order_id for state in ordered for one in state.activated])
         written = await self._save_checkpoints([state.tick for state in ordered], token)
         accepted = [state for state in ordered if state.tick.pair_id in written]
+        await self._save_activations([one for state in accepted for one in state.activated])
         await self._delete_watermarks(accepted)
         await self._upsert_watermarks(accepted)
         return len(ordered) - len(accepted)
+
+    async def _lock_orders(self, ids: Sequence[int]) -> None:
+        """Orders come before checkpoints; the token that is checked with these decides whether they are written."""
+        if ids:
+            await self.session.execute(select(Order.id).where(Order.id.in_(ids)).order_by(Order.id).with_for_update())
+
+    async def _save_activations(self, activated: Sequence[Activated]) -> None:
+        """Note where trailing stops began, unless their terms have changed since; also of those that fired since."""
+        if not activated:
+            return
+        table = Order.__table__.c
+        statement = (
+            update(Order)
+            .where(
+                table.id == bindparam("order_id"),
+                table.version == bindparam("seen_version"),
+                table.activated_sequence.is_(None),
+            )
+            .values(
+                activated_sequence=bindparam("sequence"),
+                armed_sequence=bindparam("sequence"),
+                armed_price=bindparam("price"),
+            )
+        )
+        await (await self.session.connection()).execute(
+            statement,
+            [
+                {
+                    "order_id": one.order_id,
+                    "seen_version": one.version,
+                    "sequence": one.sequence,
+                    "price": one.price,
+                }
+                for one in activated
+            ],
+        )
 
     async def _save_checkpoints(self, ticks: Sequence[Tick], token: int) -> set[int]:
         insert = upsert(PriceCheckpoint).values(

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.enums import OrderRole, OrderStatus, TradeStatus
+from app.domain.enums import OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict
 from app.domain.lifecycle import ORDER_MOVES
-from app.models.trading import Order, Trade
+from app.models.trading import WATCHED_EXITS, Order, Trade
 from app.repositories.base import LifecycleRepository
 
 
@@ -81,6 +81,13 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
     async def watched(self, pair_ids: Sequence[int]) -> Sequence[Order]:
         """Every exit that waits for a price on the pairs, by id."""
         return await self.all_of(_watched().where(Order.pair_id.in_(pair_ids)).order_by(Order.id))
+
+    async def trailing_of(self, user_ids: Sequence[int]) -> Sequence[Order]:
+        """The trailing stops of users that wait for a price, by id."""
+        query = select(Order).where(
+            text(WATCHED_EXITS), Order.user_id.in_(user_ids), Order.order_type == OrderType.TRAILING_STOP
+        )
+        return await self.all_of(query.order_by(Order.id))
 
     async def changed_exits(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[Order]:
         """Exits on the pairs whose row changed lately by the database's clock, by id."""

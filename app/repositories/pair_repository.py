@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from decimal import Decimal
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -19,6 +20,11 @@ class PairRepository(Repository[Pair]):
     async def everything(self) -> Sequence[Pair]:
         """Every pair of every venue, by id."""
         return await self.all_of(select(Pair).order_by(Pair.id))
+
+    async def protect_limits(self, pair_ids: Sequence[int]) -> dict[int, Decimal]:
+        """How far a mark may be from the last price where exits are protected, as a fraction of it, by pair."""
+        rows = await self.session.execute(select(Pair.id, Pair.price_protect_limit).where(Pair.id.in_(pair_ids)))
+        return dict(rows.tuples().all())
 
     async def store(self, venue: str, listings: Sequence[PairListing]) -> None:
         """Insert or update the venue's pairs by symbol; those it no longer lists become inactive."""

@@ -1,6 +1,7 @@
 """Requests and answers of trading; the seed's fields, and what a trader needs beside them."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field, WithJsonSchema
@@ -15,7 +16,7 @@ from app.domain.enums import (
     TriggerBy,
     TriggeredLeg,
 )
-from app.domain.order_terms import ExitLevels, OpenTerms
+from app.domain.order_terms import ExitChanges, ExitLevels, ExitRequest, OpenTerms
 from app.schemas.base import (
     MAX_INDEX,
     Amount,
@@ -52,21 +53,40 @@ Leverage = Annotated[
 
 
 class LevelsRequest(RequestModel):
-    """The levels of exits; each given one attaches its exit."""
+    """The levels of exits."""
 
     stop_price: PriceField | None = Field(default=None, examples=[40000])
     take_profit_price: PriceField | None = Field(default=None, examples=[50000])
     trailing_stop_distance: Amount | None = Field(default=None, examples=[500])
     trailing_stop_percentage: Percentage | None = Field(default=None, examples=[2])
+    activation_price: PriceField | None = Field(
+        default=None, description="Where a trailing stop begins, on the profit side of the price", examples=[46000]
+    )
     oco_stop_price: PriceField | None = None
     oco_take_profit_price: PriceField | None = None
 
-    def levels(self) -> ExitLevels:
-        """The levels as the domain takes them."""
-        return ExitLevels(**{name: getattr(self, name) for name in ExitLevels.__dataclass_fields__})
+    def levels(self) -> dict[str, Decimal | None]:
+        """The levels as the domain names them."""
+        return {name: getattr(self, name) for name in ExitLevels.__dataclass_fields__}
 
 
-class OpenTradeRequest(LevelsRequest):
+class ExitsRequest(LevelsRequest):
+    """Exits that are asked for: each level given attaches its exit, all of them watch the same series."""
+
+    trigger_by: TriggerBy = Field(
+        default=TriggerBy.MARK,
+        description="The price that exits watch: mark, last, or exit (bid of a long, ask of a short)",
+    )
+    price_protect: Flag = Field(
+        default=False, description="Pass over prices far from the last trade, for at most 5 seconds"
+    )
+
+    def exits(self) -> ExitRequest:
+        """The exits as the domain takes them."""
+        return ExitRequest(trigger_by=self.trigger_by, price_protect=self.price_protect, **self.levels())
+
+
+class OpenTradeRequest(ExitsRequest):
     """Open a trade: `direction` true is long, `collateral` in USDC."""
 
     asset: Asset
@@ -95,11 +115,13 @@ class OpenTradeRequest(LevelsRequest):
             expires_at=self.expires_at,
             valid_until=self.valid_until,
             client_order_id=self.client_order_id,
-            **{name: getattr(self, name) for name in ExitLevels.__dataclass_fields__},
+            trigger_by=self.trigger_by,
+            price_protect=self.price_protect,
+            **self.levels(),
         )
 
 
-class AttachOrderRequest(LevelsRequest):
+class AttachOrderRequest(ExitsRequest):
     """Attach an exit to a trade, named by its id or by pair and index."""
 
     order_type: OrderType
@@ -110,7 +132,20 @@ class AttachOrderRequest(LevelsRequest):
 
 
 class AmendOrderRequest(LevelsRequest):
-    """Change levels of an exit; what is left out stays."""
+    """Change terms of an exit; what is left out stays. `activation_price` null lets a trailing stop begin at once."""
+
+    trigger_by: TriggerBy | None = None
+    price_protect: Flag | None = None
+
+    def changes(self) -> ExitChanges:
+        """The changes as the domain takes them."""
+        removes_activation = "activation_price" in self.model_fields_set and self.activation_price is None
+        return ExitChanges(
+            trigger_by=self.trigger_by,
+            price_protect=self.price_protect,
+            removes_activation=removes_activation,
+            **self.levels(),
+        )
 
 
 class OpenTradeResponse(ResponseModel):
@@ -140,7 +175,10 @@ class CloseTradeResponse(ResponseModel):
 
 
 class OrderResponse(ResponseModel):
-    """One order. A trailing stop's `stop_price` is the live one while it waits, the final one once triggered."""
+    """One order. A trailing stop's `stop_price` is the live one while it waits, the final one once triggered.
+
+    One with an `activation_price` has none before the tick `activated_sequence`.
+    """
 
     id: int
     trade_id: int | None
@@ -161,10 +199,13 @@ class OrderResponse(ResponseModel):
     take_profit_price: Number | None
     trailing_stop_distance: Number | None
     trailing_stop_percentage: Number | None
+    activation_price: Number | None
+    activated_sequence: int | None
     oco_stop_price: Number | None
     oco_take_profit_price: Number | None
     max_slippage: Number | None
     trigger_by: TriggerBy
+    price_protect: bool
     status: OrderStatus
     reason: str | None
     watermark: Number | None

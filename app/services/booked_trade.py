@@ -1,5 +1,6 @@
 """The locked rows of one trade, and the ways in which a booking changes them, each told by its event."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from app.repositories.unit_of_work import UnitOfWork
 
 # The reason of exits that were cancelled with their entry: they alone come back when it fills after all.
 ENTRY_CANCELLED = "entry_cancelled"
+LIQUIDATED = "liquidated"
 _UNSENT = (OrderStatus.WAITING, OrderStatus.PENDING, OrderStatus.TRIGGERED)
 
 
@@ -31,14 +33,34 @@ class BookedTrade:
         """The order of an id."""
         return next(order for order in self.orders if order.id == order_id)
 
+    @property
+    def entry(self) -> Order:
+        """The order that opens the trade."""
+        return next(order for order in self.orders if order.role is OrderRole.ENTRY)
+
+    @property
+    def entry_is_live(self) -> bool:
+        """Whether the entry can still fill."""
+        return self.entry.status in LIVE_ORDER
+
+    def has_rest(self, exit_order: Order) -> bool:
+        """Whether an exit that did all it was asked has more to close, now or when the entry fills on."""
+        is_exit = exit_order.role is OrderRole.EXIT and self.trade.status in OPEN_TRADE
+        return is_exit and (self.trade.size > ZERO or self.entry_is_live)
+
     def exits(self) -> list[Order]:
         """The exits, whatever their state."""
         return [order for order in self.orders if order.role is OrderRole.EXIT]
 
-    def end_exits(self, reason: str, *, but: Order | None = None) -> None:
-        """Cancel the exits that have not been sent; those in flight end by their own result."""
+    def end_exits(self, reason: str) -> None:
+        """End the exits that have not been sent; those in flight end by their own result."""
         for exit_order in self.exits():
-            if exit_order is not but and exit_order.status in _UNSENT:
+            if exit_order.status not in _UNSENT:
+                continue
+            if exit_order.latched_sequence is not None and exit_order.filled_quantity == exit_order.quantity:
+                # It closed all there was, and waited for what the entry might still fill.
+                self.move(exit_order, OrderStatus.FILLED, EventType.ORDER_FILLED, None, latched_sequence=None)
+            else:
                 self.move(exit_order, OrderStatus.CANCELLED, EventType.ORDER_CANCELLED, reason)
 
     def move(self, order: Order, target: OrderStatus, event: EventType, reason: str | None, **values: object) -> None:
@@ -52,9 +74,19 @@ class BookedTrade:
         self.work.emit(trade_event(event, self.trade, reason))
 
     def reopen(self, reason: str) -> None:
-        """A closing effect ended and left something open."""
-        if self.trade.status is TradeStatus.CLOSING:
-            self.move_trade(TradeStatus.OPEN, EventType.TRADE_UPDATED, reason)
+        """A closing effect ended and left something open; one that has nothing open waits for its entry's end."""
+        if self.trade.status is TradeStatus.CLOSING and self.trade.size > ZERO:
+            self.move_trade(TradeStatus.OPEN, EventType.TRADE_UPDATED, reason, close_reason=None)
+
+    def end(self) -> None:
+        """Nothing is open and the entry can fill no more: the trade is over, for the reason that it shows."""
+        reason = self.trade.close_reason or "user"
+        if reason == LIQUIDATED:
+            status, event, told = TradeStatus.LIQUIDATED, EventType.TRADE_LIQUIDATED, LIQUIDATED
+        else:
+            status, event, told = TradeStatus.CLOSED, EventType.TRADE_CLOSED, "trade_closed"
+        self.move_trade(status, event, reason, closed_at=self.now, close_reason=reason)
+        self.end_exits(told)
 
     def finish(self, intent: Intent, status: IntentStatus, reason: str | None) -> None:
         """End an intent; saying it twice changes nothing."""
@@ -94,8 +126,11 @@ class BookedTrade:
             is_liquidation=fill.is_liquidation,
         )
 
-    async def grow(self, fill: VenueFill) -> None:
-        """An entry filled: the first fill opens the trade and arms its exits, each further one grows both."""
+    async def grow(self, fill: VenueFill, starts: Mapping[int, Decimal]) -> None:
+        """An entry filled: the first fill opens the trade and arms its exits, each further one grows both.
+
+        `starts` is the price of each exit's series at the tick of the fill, by order id.
+        """
         trade = self.trade
         trade.entry_price = average(trade.entry_price, trade.size, fill.price, fill.quantity)
         trade.size += fill.quantity
@@ -110,7 +145,7 @@ class BookedTrade:
             self.work.emit(trade_event(EventType.TRADE_UPDATED, trade, "part_filled"))
         for exit_order in self.exits():
             if is_first and _comes_with_the_entry(exit_order):
-                self._arm(exit_order, fill)
+                self._arm(exit_order, fill.sequence, starts[exit_order.id])
         self._scale_exits()
         await self.hold(fill, "opened" if is_first else "grown")
 
@@ -149,15 +184,16 @@ class BookedTrade:
         await self.work.positions.add(position)
         self.work.emit(position_event(position, reason))
 
-    def _arm(self, exit_order: Order, fill: VenueFill) -> None:
+    def _arm(self, exit_order: Order, sequence: int, price: Decimal) -> None:
         self.move(
             exit_order,
             OrderStatus.PENDING,
             EventType.ORDER_UPDATED,
             "armed",
             quantity=self.trade.size,
-            armed_sequence=fill.sequence,
-            armed_price=fill.mark_price,
+            armed_sequence=sequence,
+            armed_price=price,
+            activated_sequence=None,
             version=exit_order.version + 1,
         )
 

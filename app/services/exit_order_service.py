@@ -1,21 +1,23 @@
 """Attaches, amends and cancels orders on trades that exist."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide, TriggerBy
+from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import EventType, order_event, position_event
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.order_rules import check_exit
-from app.domain.order_terms import ExitLevels, ExitTerms, amended, fingerprint
+from app.domain.order_terms import ExitChanges, ExitRequest, ExitTerms, amended, fingerprint
 from app.domain.positions import liquidation_price
 from app.domain.prices import Quote
+from app.domain.triggers import as_long
 from app.models.market import Pair
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import hint_exits
 from app.services.execution_service import ExecutionService
+from app.services.live_stops import awaits_activation
 from app.services.market_view import MarketView
 from app.services.trade_rows import exit_row
 from app.services.trading_service import RequestKey, TradingService, asked_before
@@ -55,13 +57,14 @@ class ExitOrderService:
             pair = self._market.pair(pair_id)
             quote = self._market.quote(pair)
             position = await work.positions.of_trade(trade.id)
-            bounds = await _bounds(work, trade, position, pair, quote)
+            price = self._market.watched_price(pair, exit_terms, trade.side, quote)
+            bounds = await _bounds(work, trade, position, pair, price)
             check_exit(exit_terms, trade.side, pair, bounds.reference, bounds.liquidation)
             is_filled = trade.status in OPEN_TRADE
             order = exit_row(exit_terms, trade, bounds.size, OrderStatus.PENDING if is_filled else OrderStatus.WAITING)
             order.client_order_id, order.fingerprint = client_order_id, asked
             if is_filled:
-                _arm(order, quote, trade.side)
+                _arm(order, quote, price)
             await work.orders.add_named(order)
             if key is not None:
                 await work.idempotency.bind(user_id, key.key, order.id)
@@ -69,8 +72,11 @@ class ExitOrderService:
             self._tell(work, order, position)
         return order
 
-    async def amend(self, user_id: int, order_id: int, changes: ExitLevels) -> Order:
-        """Change the levels of an exit that has not fired; it is armed anew at this moment's tick."""
+    async def amend(self, user_id: int, order_id: int, changes: ExitChanges) -> Order:
+        """Change the terms of an exit that has not fired; it is armed anew at this moment's tick.
+
+        A trailing stop that has begun goes on without waiting, unless its activation is changed.
+        """
         async with self._uow() as work:
             order, trade = await self._locked(work, user_id, order_id)
             if order.role is not OrderRole.EXIT:
@@ -81,13 +87,17 @@ class ExitOrderService:
             quote = self._market.quote(pair)
             exit_terms = amended(terms_of(order), changes)
             position = await work.positions.of_trade(trade.id)
-            bounds = await _bounds(work, trade, position, pair, quote)
-            check_exit(exit_terms, trade.side, pair, bounds.reference, bounds.liquidation)
-            for name in ExitLevels.__dataclass_fields__:
+            price = self._market.watched_price(pair, exit_terms, trade.side, quote)
+            bounds = await _bounds(work, trade, position, pair, price)
+            has_begun = not changes.names_activation and _has_begun(order, trade.side, price)
+            judged = replace(exit_terms, activation_price=None) if has_begun else exit_terms
+            check_exit(judged, trade.side, pair, bounds.reference, bounds.liquidation)
+            for name in ExitRequest.__dataclass_fields__:
                 setattr(order, name, getattr(exit_terms, name))
             order.version += 1
             if order.status is OrderStatus.PENDING:
-                _arm(order, quote, trade.side)
+                _arm(order, quote, price)
+                order.activated_sequence = quote.tick.sequence if has_begun else None
             work.emit(order_event(EventType.ORDER_UPDATED, order, "amended"))
             self._tell(work, order, position)
         return order
@@ -128,8 +138,8 @@ class ExitOrderService:
 
 def terms_of(order: Order) -> ExitTerms:
     """The terms an exit's row holds."""
-    levels = {name: getattr(order, name) for name in ExitLevels.__dataclass_fields__}
-    return ExitTerms(order_type=order.order_type, trigger_by=order.trigger_by, **levels)
+    terms = {name: getattr(order, name) for name in ExitRequest.__dataclass_fields__}
+    return ExitTerms(order_type=order.order_type, **terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +151,13 @@ class _Bounds:
     size: Decimal
 
 
-async def _bounds(work: UnitOfWork, trade: Trade, position: Position | None, pair: Pair, quote: Quote) -> _Bounds:
+async def _bounds(work: UnitOfWork, trade: Trade, position: Position | None, pair: Pair, price: Decimal) -> _Bounds:
     if position is not None:
-        return _Bounds(quote.tick.mark, position.liquidation_price, trade.size)
+        return _Bounds(price, position.liquidation_price, trade.size)
     entry = await work.orders.entry_of(trade.id)
     if entry is None:
         raise LookupError(f"trade {trade.id} has no entry")
-    reference = quote.tick.mark
+    reference = price
     if entry.order_type is OrderType.LIMIT and entry.price is not None:
         reference = entry.price
     liquidation = liquidation_price(
@@ -156,15 +166,16 @@ async def _bounds(work: UnitOfWork, trade: Trade, position: Position | None, pai
     return _Bounds(reference, liquidation, entry.quantity)
 
 
-def _arm(order: Order, quote: Quote, side: PositionSide) -> None:
-    """Watch from this tick on: its price starts the watermark and cannot fire."""
+def _has_begun(order: Order, side: PositionSide, price: Decimal) -> bool:
+    """Whether an activation need not be waited for any more: the stop trails, or the price has just reached it."""
+    activation = order.activation_price
+    if activation is None or order.status is OrderStatus.WAITING:
+        return False
+    return not awaits_activation(order) or as_long(side, price) >= as_long(side, activation)
+
+
+def _arm(order: Order, quote: Quote, price: Decimal) -> None:
+    """Watch from this tick on: its price on the watched series starts the watermark and cannot fire."""
     order.armed_sequence = quote.tick.sequence
-    order.armed_price = _watched_price(order.trigger_by, quote, side)
+    order.armed_price = price
     order.released_sequence = None
-
-
-def _watched_price(trigger_by: TriggerBy, quote: Quote, side: PositionSide) -> Decimal:
-    price = quote.tick.price_by(trigger_by, side)
-    if price is None:
-        raise Conflict(f"This market tells no {trigger_by} price.", trigger_by=trigger_by)
-    return price

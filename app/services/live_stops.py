@@ -20,11 +20,14 @@ class LiveStop:
 
 
 async def live_stops(work: UnitOfWork, orders: Sequence[Order]) -> dict[int, LiveStop]:
-    """The live stop of each trailing order that waits for its price, by order id."""
+    """The live stop of each trailing order that waits for its price, by order id; none before its activation."""
     trailing = [
         order
         for order in orders
-        if order.status is OrderStatus.PENDING and order.armed_price is not None and is_trailing(order)
+        if order.status is OrderStatus.PENDING
+        and order.armed_price is not None
+        and is_trailing(order)
+        and not awaits_activation(order)
     ]
     if not trailing:
         return {}
@@ -35,6 +38,12 @@ async def live_stops(work: UnitOfWork, orders: Sequence[Order]) -> dict[int, Liv
 def is_trailing(order: Order) -> bool:
     """Whether an order's stop follows the price."""
     return order.trailing_stop_distance is not None or order.trailing_stop_percentage is not None
+
+
+def awaits_activation(order: Order) -> bool:
+    """Whether a trailing stop has not begun yet, as far as that is durable; one that has fired once has begun."""
+    is_begun = order.activated_sequence is not None or order.released_sequence is not None
+    return order.activation_price is not None and not is_begun
 
 
 def watched_terms(order: Order) -> TriggerOrder:
@@ -51,6 +60,7 @@ def watched_terms(order: Order) -> TriggerOrder:
         take_profit_price=order.oco_take_profit_price or order.take_profit_price,
         trailing_distance=order.trailing_stop_distance,
         trailing_percentage=order.trailing_stop_percentage,
+        activation_price=order.activation_price if awaits_activation(order) else None,
         released_sequence=order.released_sequence,
     )
 

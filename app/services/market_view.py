@@ -1,14 +1,17 @@
 """What a trade needs to know of its market: the pair by routing, its quote, its venue's balance."""
 
+from decimal import Decimal
 from typing import Protocol
 
 from app.core.clock import Clock
-from app.domain.errors import Conflict, Unavailable
+from app.domain.enums import PositionSide
+from app.domain.errors import Conflict, InvalidRequest, Unavailable
 from app.domain.prices import Quote
 from app.domain.trading import AccountRef, VenueBalance
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.providers.base import BaseTradingProvider, QuoteBoard
+from app.services.watched_prices import Watching, watched_price
 
 
 class Directory(Protocol):
@@ -73,6 +76,21 @@ class MarketView:
         if quote.is_stale(self._clock.now(), pair.category):
             raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)
         return quote
+
+    def watched_price(self, pair: Pair, watching: Watching, side: PositionSide, quote: Quote) -> Decimal:
+        """The price, at a quote, of the series that exits of a position on `side` watch.
+
+        TRIGGER_PRICE_UNKNOWN where the market tells none.
+        """
+        price = watched_price(self._board, watching, side, quote.tick, pair)
+        if price is None:
+            raise InvalidRequest(
+                f"{pair.symbol} tells no {watching.trigger_by} price; exits there watch the mark or the exit price.",
+                code="TRIGGER_PRICE_UNKNOWN",
+                trigger_by=watching.trigger_by,
+                pair=pair.symbol,
+            )
+        return price
 
     async def venue_balance(self, user_id: int, venue: str) -> VenueBalance:
         """The user's money at a venue."""

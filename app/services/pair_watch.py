@@ -1,19 +1,23 @@
 """What the order engine holds of one pair: its trigger books, and the state that may be made durable."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from app.domain.enums import PositionSide, TriggerBy
-from app.domain.prices import Tick
+from app.domain.prices import PROTECT_LIMIT, UNGUARDED, Tick, judged_by_guard
 from app.domain.trigger_book import TriggerBook, Watermark
-from app.domain.triggers import Crossing
+from app.domain.triggers import Activated, Crossing
 from app.models.market import WatermarkRow
 from app.models.trading import Order
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
 from app.services.claim_service import Crossed
 from app.services.live_stops import watched_terms
 from app.services.providers.base import Match
+
+# Ticks that the guard holds back are few: so many are remembered, for exits that are heard of late.
+MOST_HELD_BACK = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,13 @@ class PairWatch:
     """The trigger books of one pair, from a checkpoint on.
 
     Orders that are read before the first tick wait for it, so that those armed shortly before the checkpoint can be
-    played the ticks that the feed gives again.
+    played the ticks that the feed gives again. The price guard follows every tick, also those given again, so that
+    it stands where it stood: nothing it knows counts for longer than some seconds. `protect_limit` is the pair's.
     """
 
-    def __init__(self, pair_id: int, sequence: int, rows: Iterable[WatermarkRow]) -> None:
+    def __init__(
+        self, pair_id: int, sequence: int, rows: Iterable[WatermarkRow], protect_limit: Decimal = PROTECT_LIMIT
+    ) -> None:
         self.pair_id = pair_id
         self.unsettled: set[Unsettled] = set()
         self._start = sequence
@@ -53,6 +60,9 @@ class PairWatch:
         self._series_of: dict[int, Series] = {}
         self._versions: dict[int, int] = {}
         self._unarmed: dict[int, Order] | None = {}
+        self._protect_limit = protect_limit
+        self._guard = UNGUARDED
+        self._held_back: deque[int] = deque(maxlen=MOST_HELD_BACK)
         self._tick: Tick | None = None
         self._saved = sequence
         self._candidate: EngineState | None = None
@@ -66,15 +76,16 @@ class PairWatch:
         """Judge one tick; what it fired. Ticks up to the checkpoint are only taken as given again."""
         if tick.sequence < self._start:
             return []
-        late = self._arm(kept) if self._unarmed is not None else []
+        late = self._arm(kept, tick) if self._unarmed is not None else []
         if tick.sequence <= self._judged:
             return late
         self._judged = tick.sequence
         self._tick = tick
+        is_believed = self._ask_guard(tick)
         crossings: list[Crossing] = []
         for series, book in self._books.items():
             price = _price(tick, series)
-            if price is not None:
+            if price is not None and (is_believed or not series.price_protect):
                 crossings += book.on_price(tick.sequence, price)
         for crossing in crossings:
             self._drop(crossing.order_id)
@@ -93,7 +104,12 @@ class PairWatch:
         book = self._books[series] if series in self._books else self._open_book(series)
         # Ticks are played only from the armed one on; with an older start the watermark rows know more than they do.
         is_covered = bool(kept) and kept[0].sequence <= terms.watched_after
-        priced = [(tick.sequence, price) for tick in kept if (price := _price(tick, series)) is not None]
+        unseen = set(self._held_back) if series.price_protect else ()
+        priced = [
+            (tick.sequence, price)
+            for tick in kept
+            if tick.sequence not in unseen and (price := _price(tick, series)) is not None
+        ]
         crossing = book.add(terms, priced if is_covered else ())
         if crossing is None:
             self._series_of[order.id] = series
@@ -136,7 +152,17 @@ class PairWatch:
         self._versions.pop(order_id, None)
         return self._series_of.pop(order_id, None)
 
-    def _arm(self, kept: Sequence[Tick]) -> list[Crossed]:
+    def _ask_guard(self, tick: Tick) -> bool:
+        """Whether guarded exits see a tick."""
+        self._guard, is_believed = judged_by_guard(self._guard, tick, self._protect_limit)
+        if not is_believed:
+            self._held_back.append(tick.sequence)
+        return is_believed
+
+    def _arm(self, kept: Sequence[Tick], first: Tick) -> list[Crossed]:
+        for tick in kept:
+            if tick.sequence < first.sequence or tick.sequence <= self._judged:
+                self._ask_guard(tick)
         waiting, self._unarmed = self._unarmed or {}, None
         fired = [crossed for order in waiting.values() for crossed in self.watch(order, kept)]
         return sorted(fired, key=lambda crossed: crossed.by_tick)
@@ -158,12 +184,14 @@ class PairWatch:
             return None
         upserts: dict[WatermarkKey, Decimal] = {}
         deletes: list[WatermarkKey] = []
+        activated: list[Activated] = []
         for series, book in self._books.items():
             changes = book.take_changes()
             for row in changes.upserts:
                 upserts[_key(series, row.side, row.from_sequence)] = row.extreme
             deletes += [_key(series, side, sequence) for side, sequence in changes.deletes]
-        return EngineState(tick, upserts, [key for key in deletes if key not in upserts])
+            activated += changes.activated
+        return EngineState(tick, upserts, [key for key in deletes if key not in upserts], activated)
 
 
 def _key(series: Series, side: PositionSide, from_sequence: int) -> WatermarkKey:

@@ -70,9 +70,11 @@ def exit_row(exit_terms: ExitTerms, trade: Trade, quantity: Decimal, status: Ord
         take_profit_price=exit_terms.take_profit_price,
         trailing_stop_distance=exit_terms.trailing_stop_distance,
         trailing_stop_percentage=exit_terms.trailing_stop_percentage,
+        activation_price=exit_terms.activation_price,
         oco_stop_price=exit_terms.oco_stop_price,
         oco_take_profit_price=exit_terms.oco_take_profit_price,
         trigger_by=exit_terms.trigger_by,
+        price_protect=exit_terms.price_protect,
         status=status,
     )
 

@@ -190,7 +190,8 @@ class TradingService:
             )
         is_resting = terms.order_type is OrderType.LIMIT
         quote = self._market.quote(pair) if is_resting else self._market.tradable_quote(pair)
-        exits = check_open(terms, pair, _entry_price(terms, quote), quote.tick.mark)
+        watched = self._market.watched_price(pair, terms, side_of(is_long=terms.is_long), quote)
+        exits = check_open(terms, pair, _entry_price(terms, quote), watched)
         return pair, exits
 
     async def _place(

@@ -29,6 +29,8 @@ LEVEL_ERRORS = (
     "TOO_MANY_DECIMALS",
     "STOP_WRONG_SIDE",
     "TAKE_PROFIT_WRONG_SIDE",
+    "ACTIVATION_WRONG_SIDE",
+    "TRIGGER_PRICE_UNKNOWN",
     "STOP_BEYOND_LIQUIDATION",
     *SIGNED_IN,
     "RATE_LIMITED",
@@ -62,7 +64,7 @@ async def attach_order(
     """Attach a protective order to a trade."""
 
     async def attach() -> Placed:
-        exit_terms = single_exit(body.order_type, body.levels())
+        exit_terms = single_exit(body.order_type, body.exits())
         pair_id, trade_index = await _trade_named(body, container, user.id)
         order = await container.exits.attach(user.id, pair_id, trade_index, exit_terms, body.client_order_id, key)
         return await container.trading.placed(user.id, order.id)
@@ -111,8 +113,8 @@ async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser
 async def amend_order(
     order_id: PathId, body: AmendOrderRequest, container: ContainerDep, user: CurrentUser
 ) -> OrderResponse:
-    """Change levels of an exit that has not fired; it is armed anew at the present price."""
-    return await _one(container, await container.exits.amend(user.id, order_id, body.levels()))
+    """Change terms of an exit that has not fired; it is armed anew at the present price."""
+    return await _one(container, await container.exits.amend(user.id, order_id, body.changes()))
 
 
 @routes.delete(

@@ -14,11 +14,13 @@ class CategoryTerms:
     """What all pairs of a category share; rates as fractions.
 
     maintenance_margin_rate is below 1 / max_leverage, so that a position opened at the maximum lives.
+    price_protect_limit is how far a mark may be from the last price for exits that are protected.
     """
 
     max_leverage: int
     taker_fee_rate: Decimal
     maintenance_margin_rate: Decimal
+    price_protect_limit: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class PaperPair:
 
 
 TERMS = {
-    Category.CRYPTO: CategoryTerms(50, Decimal("0.0005"), Decimal("0.01")),
-    Category.FOREX: CategoryTerms(200, Decimal("0.0003"), Decimal("0.0025")),
-    Category.COMMODITY: CategoryTerms(100, Decimal("0.0003"), Decimal("0.005")),
-    Category.INDEX: CategoryTerms(100, Decimal("0.0003"), Decimal("0.005")),
-    Category.STOCK: CategoryTerms(50, Decimal("0.0003"), Decimal("0.01")),
+    Category.CRYPTO: CategoryTerms(50, Decimal("0.0005"), Decimal("0.01"), Decimal("0.05")),
+    Category.FOREX: CategoryTerms(200, Decimal("0.0003"), Decimal("0.0025"), Decimal("0.01")),
+    Category.COMMODITY: CategoryTerms(100, Decimal("0.0003"), Decimal("0.005"), Decimal("0.03")),
+    Category.INDEX: CategoryTerms(100, Decimal("0.0003"), Decimal("0.005"), Decimal("0.02")),
+    Category.STOCK: CategoryTerms(50, Decimal("0.0003"), Decimal("0.01"), Decimal("0.05")),
 }
 MIN_COLLATERAL = Decimal(1)
 MAX_COLLATERAL = Decimal(1_000_000)
@@ -72,6 +74,7 @@ def _pair(
         taker_fee_rate=terms.taker_fee_rate,
         maintenance_margin_rate=terms.maintenance_margin_rate,
         aliases=aliases,
+        price_protect_limit=terms.price_protect_limit,
     )
     first_price, spread_steps, volatility = simulation
     return PaperPair(listing, Decimal(first_price), spread_steps, volatility)
