@@ -18,6 +18,7 @@ class LedgerAccount(StrEnum):
     COUNTERPARTY = "counterparty"
     FEES = "fees"
     INSURANCE = "insurance"
+    FUNDING = "funding"
 
     @property
     def is_users(self) -> bool:
@@ -35,6 +36,7 @@ class BookingReason(StrEnum):
     OPEN = "open"
     CLOSE = "close"
     LIQUIDATION = "liquidation"
+    FUNDING = "funding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,38 @@ def close_position(account_id: int, client_id: int, closing: Closing) -> Booking
 def liquidate_position(account_id: int, client_id: int, closing: Closing) -> Booking:
     """Book a liquidation: what the loss leaves of the margin, or exceeds it by, is the insurance's."""
     return _settle(account_id, BookingReason.LIQUIDATION, LedgerAccount.INSURANCE, closing, client_id)
+
+
+@dataclass(frozen=True, slots=True)
+class FundingSplit:
+    """Where one funding goes, in USDC: what it adds to the free balance and to the margin, and what nobody paid."""
+
+    balance: Decimal
+    margin: Decimal
+    shortfall: Decimal
+
+
+def split_funding(amount: Decimal, free: Decimal, margin: Decimal) -> FundingSplit:
+    """Funding received is free; funding paid comes from the free balance, then from the position's own margin.
+
+    Neither goes below zero: the rest is the insurance's.
+    """
+    if amount >= ZERO:
+        return FundingSplit(amount, ZERO, ZERO)
+    from_balance = min(-amount, max(free, ZERO))
+    from_margin = min(-amount - from_balance, margin)
+    return FundingSplit(-from_balance, -from_margin, -amount - from_balance - from_margin)
+
+
+def pay_funding(account_id: int, amount: Decimal, split: FundingSplit) -> Booking:
+    """Book one funding of one position; `amount` is what it brings the user, negative where they pay."""
+    moves = {
+        LedgerAccount.BALANCE: split.balance,
+        LedgerAccount.MARGIN: split.margin,
+        LedgerAccount.INSURANCE: -split.shortfall,
+        LedgerAccount.FUNDING: -amount,
+    }
+    return _booking(account_id, BookingReason.FUNDING, moves.items(), None)
 
 
 def _settle(

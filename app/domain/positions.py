@@ -63,6 +63,36 @@ def size_of(collateral: Decimal, leverage: int, entry_price: Decimal, size_step:
     return collateral * leverage // (entry_price * size_step) * size_step
 
 
+def part_of(size: Decimal, filled: Decimal, number: int, parts: int, size_step: Decimal) -> Decimal:
+    """The size of fill `number` (0 first) of an order that fills in `parts`, after `filled` of its `size`.
+
+    Nearly equal multiples of the step, the last takes the rest; a size too small to be parted fills at once.
+    """
+    each = size // (parts * size_step) * size_step
+    return each if each and number < parts - 1 else size - filled
+
+
+def margin_of_part(collateral: Decimal, size: Decimal, filled: Decimal, part: Decimal) -> Decimal:
+    """What a part locks of an order's collateral, after `filled` of its `size`; all parts lock exactly all of it."""
+    before, after = (collateral * done // (size * USDC_STEP) * USDC_STEP for done in (filled, filled + part))
+    return (collateral if filled + part == size else after) - before
+
+
+def average_entry(side: PositionSide, size: Decimal, entry_price: Decimal, part: Decimal, price: Decimal) -> Decimal:
+    """The entry price of a position that grows by a part, rounded against it to the 18 decimals kept."""
+    exact = (size * entry_price + part * price) / (size + part)
+    return exact.quantize(STORED_STEP, ROUND_CEILING if side is PositionSide.LONG else ROUND_FLOOR)
+
+
+def funding_of(side: PositionSide, size: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
+    """What one funding brings a position, in USDC: a long pays a positive rate, a short receives it.
+
+    rate x size x mark, rounded down: against the user by less than one base unit.
+    """
+    paid = rate * size * mark
+    return credit_usdc(-paid if side is PositionSide.LONG else paid)
+
+
 def fee_of(size: Decimal, price: Decimal, rate: Decimal) -> Decimal:
     """The fee on a notional, rounded up to a base unit of USDC."""
     return charge_usdc(size * price * rate)

@@ -17,9 +17,17 @@ from app.models.market import (
     VenueAccount,
     WatermarkRow,
 )
-from app.models.paper import PaperAccount, PaperLedgerEntry, PaperOrder, PaperPosition
+from app.models.paper import (
+    PaperAccount,
+    PaperFill,
+    PaperFunding,
+    PaperFundingMark,
+    PaperLedgerEntry,
+    PaperOrder,
+    PaperPosition,
+)
 from app.models.provider import ProviderConfiguration
-from app.models.trading import Fill, Intent, Order, Position, Trade
+from app.models.trading import Fill, FundingPayment, Intent, Order, Position, Trade
 from app.models.user import User
 from app.models.wallet import Wallet
 from app.models.webhook import WebhookConfiguration, WebhookDelivery
@@ -36,6 +44,7 @@ __all__ = [
     "EventCounter",
     "FeedState",
     "Fill",
+    "FundingPayment",
     "IdempotencyRecord",
     "Intent",
     "Lease",
@@ -43,6 +52,9 @@ __all__ = [
     "Order",
     "Pair",
     "PaperAccount",
+    "PaperFill",
+    "PaperFunding",
+    "PaperFundingMark",
     "PaperLedgerEntry",
     "PaperOrder",
     "PaperPosition",

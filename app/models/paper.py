@@ -1,6 +1,6 @@
 """The paper venue's own books: accounts, double-entry ledger, orders, positions."""
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -37,7 +37,7 @@ class PaperLedgerEntry(Base):
     """One side of a booking, append-only; the entries of a booking sum to zero.
 
     `account` is "balance" or "margin" (with the user's `account_id`), or a house account without a row of its own:
-    "funding_source", "counterparty", "fees", "insurance".
+    "funding_source", "counterparty", "fees", "insurance", "funding".
     """
 
     __tablename__ = "paper_ledger"
@@ -55,7 +55,10 @@ class PaperLedgerEntry(Base):
 
 
 class PaperPosition(Base, Timestamped):
-    """One isolated position; ticks up to `armed_sequence` cannot liquidate it."""
+    """One isolated position; ticks up to `armed_sequence` cannot liquidate it.
+
+    `version` grows with each new liquidation price; `closed_sequence` is the tick that ended it.
+    """
 
     __tablename__ = "paper_positions"
 
@@ -74,6 +77,7 @@ class PaperPosition(Base, Timestamped):
     status: Mapped[PaperPositionStatus] = mapped_column(StoredEnum(PaperPositionStatus))
     version: Mapped[int] = mapped_column(server_default="0")
     closed_at: Mapped[Instant | None]
+    closed_sequence: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (
         enum_check("side", PositionSide),
@@ -91,7 +95,9 @@ class PaperOrder(Base, Timestamped):
     """One order as the paper venue keeps it, found by the client id that was sent with it.
 
     A liquidation is an order too, with a negative client id made from its position. A refused one keeps `reason` and
-    `details`, and no size; `size_left` and `margin_left` are the position's just after the fill.
+    `details`, and no size. `filled`, `fee`, `pnl` are totals over its `fill_count` fills, `fill_price` is their
+    average, `fill_sequence` and `filled_at` are the last one's. A working order fills first at the tick `settle_ticks`
+    after `armed_sequence`, then at each tick; `parts` is how many fills it takes.
     """
 
     __tablename__ = "paper_orders"
@@ -118,6 +124,14 @@ class PaperOrder(Base, Timestamped):
     mark_price: Mapped[Money | None]
     size_left: Mapped[Money | None]
     margin_left: Mapped[Money | None]
+    filled: Mapped[Money] = mapped_column(server_default="0")
+    fill_count: Mapped[int] = mapped_column(server_default="0")
+    parts: Mapped[int] = mapped_column(server_default="1")
+    settle_ticks: Mapped[int] = mapped_column(server_default="0")
+    reference_price: Mapped[Money | None]
+    max_slippage: Mapped[Money | None]
+    stop_price: Mapped[Money | None]
+    take_profit_price: Mapped[Money | None]
     armed_sequence: Mapped[int] = mapped_column(BigInteger)
     fill_sequence: Mapped[int | None] = mapped_column(BigInteger)
     filled_at: Mapped[Instant | None]
@@ -126,7 +140,7 @@ class PaperOrder(Base, Timestamped):
         enum_check("order_type", OrderType),
         enum_check("side", OrderSide),
         enum_check("status", PaperOrderStatus),
-        Index("ix_paper_orders_pair_id_resting", "pair_id", postgresql_where=text("status = 'resting'")),
+        Index("ix_paper_orders_pair_id_live", "pair_id", postgresql_where=text("status IN ('working', 'resting')")),
         positive_check("size"),
         positive_check("limit_price"),
         positive_check("collateral"),
@@ -137,4 +151,83 @@ class PaperOrder(Base, Timestamped):
         positive_check("mark_price"),
         amount_check("size_left"),
         amount_check("margin_left"),
+        amount_check("filled"),
+        CheckConstraint("filled <= size", name="not_overfilled"),
+        CheckConstraint("parts > 0", name="parts_positive"),
+        CheckConstraint("settle_ticks >= 0", name="settle_ticks_amount"),
+        positive_check("reference_price"),
+        amount_check("max_slippage"),
+        positive_check("stop_price"),
+        positive_check("take_profit_price"),
     )
+
+
+class PaperFill(Base):
+    """Fill `number` (0 first) of an order; what is left and the liquidation price are the position's after it."""
+
+    __tablename__ = "paper_fills"
+
+    id: Mapped[Id]
+    order_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("paper_orders.id"))
+    position_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("paper_positions.id"), index=True)
+    number: Mapped[int]
+    size: Mapped[Money]
+    price: Mapped[Money]
+    fee: Mapped[Money]
+    pnl: Mapped[Money]
+    mark_price: Mapped[Money]
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    size_left: Mapped[Money]
+    margin_left: Mapped[Money]
+    liquidation_price: Mapped[Money]
+    at: Mapped[Instant]
+
+    __table_args__ = (
+        UniqueConstraint("order_id", "number"),
+        positive_check("size"),
+        positive_check("price"),
+        amount_check("fee"),
+        finite_check("pnl"),
+        positive_check("mark_price"),
+        amount_check("size_left"),
+        amount_check("margin_left"),
+        amount_check("liquidation_price"),
+    )
+
+
+class PaperFunding(Base):
+    """One funding of one position at one instant of feed time; `amount` is what it brought the user, in USDC."""
+
+    __tablename__ = "paper_funding"
+
+    id: Mapped[Id]
+    position_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("paper_positions.id"))
+    instant: Mapped[Instant]
+    rate: Mapped[Money]
+    size: Mapped[Money]
+    mark_price: Mapped[Money]
+    amount: Mapped[Money]
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    margin_left: Mapped[Money]
+    liquidation_price: Mapped[Money]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        UniqueConstraint("position_id", "instant"),
+        finite_check("rate"),
+        positive_check("size"),
+        positive_check("mark_price"),
+        finite_check("amount"),
+        amount_check("margin_left"),
+        amount_check("liquidation_price"),
+    )
+
+
+class PaperFundingMark(Base):
+    """The last instant of a pair whose funding is booked, and the tick that it was booked at."""
+
+    __tablename__ = "paper_funding_marks"
+
+    pair_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("pairs.id"), primary_key=True, autoincrement=False)
+    instant: Mapped[Instant]
+    sequence: Mapped[int] = mapped_column(BigInteger)
