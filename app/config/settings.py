@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     forwarded_allow_ips: Names = ["127.0.0.1", "::1"]
     metrics_enabled: bool = True
     metrics_token: SecretStr | None = None
+    invariant_check_seconds: float = Field(default=60.0, ge=0)
 
     rate_limit_price: PerMinute = 100
     rate_limit_trade: PerMinute = 10

@@ -1,6 +1,6 @@
 """What the process counts about itself, in Prometheus' terms; labels never hold what a user typed."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 __all__ = ["CONTENT_TYPE_LATEST", "HTTP_DURATION", "HTTP_REQUESTS", "RATE_LIMITED", "exposition"]
 
@@ -11,6 +11,7 @@ HTTP_DURATION = Histogram("http_request_duration_seconds", "Time to the last byt
 RATE_LIMITED = Counter("ratelimit_rejected_total", "Requests refused by a rate limit", ["policy"])
 PROVIDER_REQUESTS = Counter("provider_requests_total", "Calls of outside services", ["provider", "outcome"])
 PROVIDER_DURATION = Histogram("provider_duration_seconds", "Time of calls of outside services", ["provider"])
+INVARIANT_VIOLATIONS = Gauge("invariant_violations", "Rows that break an invariant of the books", ["name"])
 
 
 def exposition() -> bytes:
