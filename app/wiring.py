@@ -23,8 +23,10 @@ from app.services.claim_service import ClaimService
 from app.services.execution_service import ExecutionService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
+from app.services.invariant_service import InvariantService
 from app.services.lease_keeper import LeaseKeeper
 from app.services.market_view import MarketView
+from app.services.order_engine import OrderEngine
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
@@ -91,14 +93,14 @@ async def wire_trading(
     # Process ids come again; this name does not.
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
-    monitor = OrderMonitoringService(
-        engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution, broadcast, lease
-    )
+    engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
+    monitor = OrderMonitoringService(engine, lease, broadcast)
     board.subscribe(monitor.on_tick)
     board.add_gate(monitor.keep_up)
     candles = CandleWriter(engine_uow)
     board.subscribe(candles.on_tick)
     idempotency = IdempotencyService(uow)
+    invariants = InvariantService(engine_uow, settings.invariant_check_seconds)
     pair_ids = [pair.id for pair in directory.listed(venue=paper.name)]
     return Trading(
         directory=directory,
@@ -116,6 +118,7 @@ async def wire_trading(
             partial(monitor.run, pair_ids),
             candles.run,
             board.run,
+            *([invariants.run] if settings.invariant_check_seconds else []),
         ],
     )
 

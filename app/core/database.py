@@ -189,6 +189,16 @@ def is_unavailable(error: BaseException) -> bool:
     )
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether the same work may succeed later as it is: unavailable, or to be retried."""
+    return is_unavailable(error) or is_retryable(error)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether a row was held by another transaction for too long."""
+    return _sqlstate(error) == LOCK_TIMEOUT
+
+
 def _sqlstate(error: BaseException) -> str:
     """PostgreSQL's five letters, from SQLAlchemy's error or from the driver's own (connecting raises those)."""
     source = error.orig if isinstance(error, DBAPIError) else error

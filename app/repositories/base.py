@@ -1,11 +1,23 @@
 """The base of all repositories: get, lock, add, keyset pages, and compare-and-set moves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Select, select, update
+from sqlalchemy import (
+    ARRAY,
+    CursorResult,
+    Select,
+    TableValuedAlias,
+    column,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.types import TypeEngine
 
 from app.domain.lifecycle import Moves, advance
 from app.models.base import Base
@@ -32,6 +44,20 @@ class Repository[M: Base]:
         self.session.add(row)
         await self.session.flush()
         return row
+
+    async def write_together(self, rows: Sequence[M], names: Sequence[str]) -> None:
+        """UPDATE the named columns of rows that this transaction has locked to what they show, in one statement."""
+        if not rows:
+            return
+        table = cast(Any, self.model).__table__
+        kinds = {name: table.c[name].type for name in ("id", *names)}
+        shown = values_table(kinds, [tuple(getattr(row, name) for name in kinds) for row in rows])
+        statement = update(self.model).where(table.c.id == shown.c.id).values({name: shown.c[name] for name in names})
+        with self.session.no_autoflush:
+            await self.session.execute(statement, execution_options=_NO_SYNC)
+        for row in rows:
+            for name in names:
+                set_committed_value(row, name, getattr(row, name))
 
     async def all_of(self, query: Select[M]) -> Sequence[M]:
         """Every row of a query."""
@@ -69,10 +95,10 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
         for name, value in values.items():
             setattr(row, name, value)
 
-    async def locked(self, ids: Sequence[int]) -> dict[int, M]:
-        """The rows as they are now, locked in ascending order, by id."""
+    async def locked(self, ids: Sequence[int], *, skip: bool = False) -> dict[int, M]:
+        """The rows as they are now, locked in ascending order, by id; `skip` leaves out what others hold."""
         row_id = cast(Any, self.model).id
-        query = select(self.model).where(row_id.in_(ids)).order_by(row_id).with_for_update()
+        query = select(self.model).where(row_id.in_(ids)).order_by(row_id).with_for_update(skip_locked=skip)
         rows = await self.session.scalars(query, execution_options={"populate_existing": True})
         return {cast(Any, row).id: row for row in rows}
 
@@ -85,6 +111,13 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
             return False
         await self.session.refresh(row)
         return True
+
+
+def values_table(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[object, ...]]) -> TableValuedAlias:
+    """A table made of values, sent as one array per column: the statement is the same for any number of rows."""
+    arrays = (literal([row[i] for row in rows], ARRAY(kind)) for i, kind in enumerate(columns.values()))
+    described = (column(name, kind) for name, kind in columns.items())
+    return func.unnest(*arrays).table_valued(*described).render_derived()
 
 
 _NO_SYNC = {"synchronize_session": False}

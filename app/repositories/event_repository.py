@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import BigInteger, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.core.json import encode_event
 from app.domain.events import Event as NewEvent
 from app.models.event import Event, EventCounter
-from app.repositories.base import Repository
+from app.repositories.base import Repository, values_table
 
 
 class EventRepository(Repository[Event]):
@@ -23,23 +23,27 @@ class EventRepository(Repository[Event]):
         for event in events:
             by_user[event.user_id].append(event)
         users = sorted(by_user)
+        last = await self._count(users, [len(by_user[user_id]) for user_id in users])
         rows: list[dict[str, object]] = []
         for user_id in users:
             mine = by_user[user_id]
-            counter = upsert(EventCounter).values(user_id=user_id, sequence=len(mine))
-            last = await self.session.scalar(
-                counter.on_conflict_do_update(
-                    index_elements=[EventCounter.user_id],
-                    set_={"sequence": EventCounter.sequence + len(mine)},
-                ).returning(EventCounter.sequence)
-            )
-            first = (last or 0) - len(mine) + 1
+            first = last[user_id] - len(mine) + 1
             rows += [
                 {"user_id": user_id, "sequence": first + i, "type": event.type, "data": encode_event(event.data)}
                 for i, event in enumerate(mine)
             ]
         await self.session.execute(insert(Event), rows)
         return users
+
+    async def _count(self, users: Sequence[int], numbers: Sequence[int]) -> dict[int, int]:
+        """Count each user's counter up, locked in the order given; the last sequence of each."""
+        more = values_table({"user_id": BigInteger(), "number": BigInteger()}, list(zip(users, numbers, strict=True)))
+        source = select(more.c.user_id, more.c.number).order_by(more.c.user_id)
+        counter = upsert(EventCounter).from_select(["user_id", "sequence"], source)
+        counted = counter.on_conflict_do_update(
+            index_elements=[EventCounter.user_id], set_={"sequence": EventCounter.sequence + counter.excluded.sequence}
+        )
+        return dict((await self.session.execute(counted.returning(EventCounter.user_id, EventCounter.sequence))).all())
 
     async def after(
         self, user_id: int, sequence: int, *, limit: int, types: Sequence[str] | None = None

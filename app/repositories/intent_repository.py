@@ -22,6 +22,11 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         """Intents by id, in id order."""
         return await self.all_of(select(Intent).where(Intent.id.in_(ids)).order_by(Intent.id))
 
+    async def add_all(self, intents: Sequence[Intent]) -> None:
+        """Insert intents in one statement and read back their ids."""
+        self.session.add_all(intents)
+        await self.session.flush()
+
     async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
         """Move intents from new to sent, each by one taker only; they may land until now + `life` at the latest.
 
@@ -62,6 +67,17 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         await self.session.execute(
             update(Intent).where(Intent.id == intent_id).values(next_run_at=func.clock_timestamp() + delay)
         )
+
+    @staticmethod
+    def due_in(delay: timedelta) -> Any:
+        """The instant so long from now by the database's clock, to be written as `next_run_at`."""
+        return func.clock_timestamp() + delay
+
+    async def is_closing(self, trade_id: int) -> bool:
+        """Whether a closing effect of a trade is in flight."""
+        live = (IntentStatus.NEW, IntentStatus.SENT)
+        query = select(Intent.id).where(Intent.trade_id == trade_id, Intent.kind == IntentKind.CLOSE)
+        return await self.session.scalar(query.where(Intent.status.in_(live)).limit(1)) is not None
 
     async def now(self) -> datetime:
         """The database's clock, by which `not_after` is set."""

@@ -1,10 +1,11 @@
 """Questions about positions."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from sqlalchemy import select
 
-from app.models.trading import Position, Trade
+from app.models.trading import Order, Position, Trade
 from app.repositories.base import Repository
 
 
@@ -32,3 +33,8 @@ class PositionRepository(Repository[Position]):
             .order_by(Position.id)
         )
         return [(position, trade) for position, trade in await self.session.execute(query)]
+
+    async def liquidation_prices(self, order_ids: Sequence[int]) -> dict[int, Decimal | None]:
+        """The liquidation price of the position that each order is about, by order id."""
+        query = select(Order.id, Position.liquidation_price).join(Position, Position.trade_id == Order.trade_id)
+        return dict((await self.session.execute(query.where(Order.id.in_(order_ids)))).all())

@@ -1,6 +1,6 @@
 """Claims crossed exits: order pending -> triggered, trade open -> closing, intent written, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,17 @@ from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.trade_rows import intent_row
 
 SEND_GRACE = timedelta(seconds=2)
+_WRITTEN = (
+    "status",
+    "latched_sequence",
+    "triggered_leg",
+    "trigger_price",
+    "trigger_source",
+    "trigger_sequence",
+    "triggered_at",
+    "watermark",
+    "stop_price",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +43,12 @@ class Crossed:
 
 
 class ClaimOutcome(StrEnum):
-    """What became of a claim."""
+    """What became of a claim; BUSY: another transaction holds its rows, ask again."""
 
     WON = "won"
     LATCHED = "latched"
     GONE = "gone"
+    BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +68,51 @@ class ClaimService:
         self._clock = clock
 
     async def claim(self, crossed: Sequence[Crossed]) -> list[Claim]:
-        """Claim a batch, in the order of ticks; the first exit of a trade wins, a later one is latched on its row."""
+        """Claim a batch in the order of ticks: the first exit of a trade wins, a later one is latched on its row.
+
+        Nobody is waited for: one whose trade or order another transaction holds is answered BUSY, whatever comes.
+        """
         async with self._uow() as work:
             rows = await work.orders.rows([item.crossing.order_id for item in crossed])
-            trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id is not None}))
-            orders = await work.orders.locked([row.id for row in rows])
+            trade_ids = {row.id: row.trade_id for row in rows}
+            trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id}), skip=True)
+            orders = await work.orders.locked([row.id for row in rows if row.trade_id in trades], skip=True)
             won: dict[int, Intent] = {}
-            claims = []
+            outcomes: dict[int, ClaimOutcome] = {}
             for item in sorted(crossed, key=lambda item: item.by_tick):
-                order = orders.get(item.crossing.order_id)
-                if order is None or not _is_current(order, item.crossing):
-                    claims.append(Claim(item.crossing.order_id, ClaimOutcome.GONE))
-                    continue
-                trade = trades[order.trade_id or 0]
-                outcome = self._decide(work, order, trade, item)
-                if outcome is ClaimOutcome.WON:
-                    won[order.id] = self._intent(order, trade)
-                claims.append(Claim(order.id, outcome))
-            work.intents.session.add_all(won.values())
-            await work.intents.session.flush()
+                order_id = item.crossing.order_id
+                order, trade = orders.get(order_id), trades.get(trade_ids.get(order_id) or 0)
+                if order_id not in trade_ids:
+                    outcomes[order_id] = ClaimOutcome.GONE
+                elif order is None or trade is None:
+                    outcomes[order_id] = ClaimOutcome.BUSY
+                else:
+                    outcome = outcomes[order_id] = self._decide(work, order, trade, item)
+                    if outcome is ClaimOutcome.WON:
+                        won[order_id] = self._intent(order, trade)
+            await self._write(work, orders, trades, outcomes, list(won.values()))
         return [
-            Claim(claim.order_id, claim.outcome, won[claim.order_id].id) if claim.order_id in won else claim
-            for claim in claims
+            Claim(order_id, outcome, won[order_id].id if order_id in won else None)
+            for order_id, outcome in outcomes.items()
         ]
 
+    @staticmethod
+    async def _write(
+        work: UnitOfWork,
+        orders: Mapping[int, Order],
+        trades: Mapping[int, Trade],
+        outcomes: Mapping[int, ClaimOutcome],
+        intents: Sequence[Intent],
+    ) -> None:
+        changed = [orders[i] for i, outcome in outcomes.items() if outcome in (ClaimOutcome.WON, ClaimOutcome.LATCHED)]
+        await work.orders.write_together(changed, _WRITTEN)
+        closing = [trades[intent.trade_id] for intent in intents]
+        await work.trades.write_together(closing, ["status"])
+        await work.intents.add_all(intents)
+
     def _decide(self, work: UnitOfWork, order: Order, trade: Trade, item: Crossed) -> ClaimOutcome:
+        if not _is_current(order, item.crossing):
+            return ClaimOutcome.GONE
         if trade.status is TradeStatus.OPEN:
             work.orders.move_locked(order, OrderStatus.TRIGGERED, latched_sequence=None, **_facts(item))
             work.trades.move_locked(trade, TradeStatus.CLOSING)

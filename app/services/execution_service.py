@@ -8,6 +8,8 @@ from typing import Protocol
 from loguru import logger
 
 from app.core.clock import Clock
+from app.core.fair_slots import FairSlots
+from app.core.faults import buggify
 from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
@@ -21,7 +23,9 @@ from app.services.providers.base import BaseTradingProvider
 
 NOT_AFTER = timedelta(seconds=10)
 CHECK_AFTER = timedelta(seconds=3)
+# Calls of venues at a time, and how many of them may be one account's.
 AT_ONCE = 8
+AT_ONCE_EACH = 4
 _SENDABLE = (OrderStatus.PENDING, OrderStatus.TRIGGERED)
 
 
@@ -42,7 +46,7 @@ class Pairs(Protocol):
 
 
 class ExecutionService:
-    """Sends intents, a bounded number at a time; whoever wins new -> sent sends, nobody sends again."""
+    """Sends intents, a bounded number at a time, accounts in turn; whoever wins new -> sent sends, nobody again."""
 
     def __init__(
         self, uow: UnitOfWorkFactory, venues: Venues, pairs: Pairs, booking: BookingService, clock: Clock
@@ -52,7 +56,7 @@ class ExecutionService:
         self._pairs = pairs
         self._booking = booking
         self._clock = clock
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = FairSlots(AT_ONCE, AT_ONCE_EACH)
         self._sending: set[asyncio.Task[None]] = set()
 
     @property
@@ -76,6 +80,7 @@ class ExecutionService:
             return
         async with self._uow() as work:
             taken = await self._take(work, intent_ids)
+        await buggify("intent.taken")
         outcomes = await asyncio.gather(*(self._deliver_in_turn(intent) for intent in taken), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
@@ -96,23 +101,30 @@ class ExecutionService:
         return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
 
     async def _take(self, work: UnitOfWork, intent_ids: Sequence[int]) -> Sequence[Intent]:
+        """Those that are ours to send now; one whose rows another transaction holds is left to settlement."""
         rows = await work.intents.rows(intent_ids)
-        trades = await work.trades.locked([intent.trade_id for intent in rows])
-        orders = await work.orders.locked([intent.order_id for intent in rows])
-        wanted = [i.id for i in rows if i.kind is IntentKind.CANCEL or orders[i.order_id].status in _SENDABLE]
+        trades = await work.trades.locked([intent.trade_id for intent in rows], skip=True)
+        orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=True)
+        wanted = [
+            i.id
+            for i in rows
+            if i.order_id in orders and (i.kind is IntentKind.CANCEL or orders[i.order_id].status in _SENDABLE)
+        ]
         taken = await work.intents.take_for_sending(wanted, NOT_AFTER, CHECK_AFTER)
-        for intent in taken:
-            if intent.kind is IntentKind.CANCEL:
-                continue
-            order, trade = orders[intent.order_id], trades[intent.trade_id]
+        sent = [orders[intent.order_id] for intent in taken if intent.kind is not IntentKind.CANCEL]
+        begun = {order.trade_id: trades[order.trade_id or 0] for order in sent}
+        pending = [trade for trade in begun.values() if trade.status is TradeStatus.PENDING]
+        for order in sent:
             work.orders.move_locked(order, OrderStatus.SUBMITTED)
-            if trade.status is TradeStatus.PENDING:
-                work.trades.move_locked(trade, TradeStatus.SUBMITTED)
             work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
+        for trade in pending:
+            work.trades.move_locked(trade, TradeStatus.SUBMITTED)
+        await work.orders.write_together(sent, ["status"])
+        await work.trades.write_together(pending, ["status"])
         return taken
 
     async def _deliver_in_turn(self, intent: Intent) -> None:
-        async with self._slots:
+        async with self._slots.slot(intent.venue_account_id):
             try:
                 result = await self._call_venue(intent)
             except (ProviderTimeout, ProviderError) as error:
@@ -122,7 +134,10 @@ class ExecutionService:
             except Unavailable as error:
                 # The adapter says that nothing was sent.
                 result = TradeResult(_subject(intent), VenueOutcome.REJECTED, reason=error.code)
+            if await buggify("intent.answered"):
+                await self._booking.book(intent.id, result)
             await self._booking.book(intent.id, result)
+            await buggify("intent.booked")
 
     async def _call_venue(self, intent: Intent) -> TradeResult:
         provider = await self._venues.get_provider(intent.provider)

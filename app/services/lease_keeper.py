@@ -1,6 +1,7 @@
 """Holds a lease row: one engine at a time watches a venue's pairs, and its fencing token guards what it writes."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 from loguru import logger
@@ -27,18 +28,23 @@ class LeaseKeeper:
         self._name = name
         self._holder = holder
         self._predecessor_is_dead = predecessor_is_dead
+        # Whether another holder had the lease when we last asked for it.
+        self.is_standing_by = False
 
-    async def take(self) -> int:
-        """Wait until the lease is ours; its token."""
+    async def take(self, on_wait: Callable[[], None] | None = None) -> int:
+        """Wait until the lease is ours; its token. `on_wait` is called once when another holds it."""
         while True:
             async with self._uow() as work:
                 token = await work.engine_state.take_lease(
                     self._name, self._holder, LIFE, predecessor_is_dead=self._predecessor_is_dead
                 )
             if token is not None:
-                self._predecessor_is_dead = False
+                self._predecessor_is_dead = self.is_standing_by = False
                 logger.info("Watching {lease} with fence {fence}", lease=self._name, fence=token)
                 return token
+            if on_wait is not None and not self.is_standing_by:
+                on_wait()
+            self.is_standing_by = True
             await asyncio.sleep(POLL_SECONDS)
 
     async def hold(self, token: int) -> None:

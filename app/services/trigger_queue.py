@@ -2,20 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice, takewhile
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from app.services.claim_service import Crossed
 from app.services.pair_watch import PairWatch, Unsettled
 from app.services.providers.base import Match
 
-BATCH = 100
 # So much may wait for the database before the feed is held back.
 BACKLOG = 2000
 
 
 class TriggerQueue:
-    """Crossings and matches of all pairs. Nothing leaves before it is settled, so a failure loses nothing."""
+    """Crossings and matches of all pairs. What is taken and not settled still holds back its pair's checkpoint."""
 
     def __init__(self) -> None:
         self._items: deque[Unsettled] = deque()
@@ -43,18 +42,35 @@ class TriggerQueue:
         if len(self._items) > BACKLOG:
             self.has_room.clear()
 
-    async def next_run(self) -> Sequence[Unsettled]:
-        """Wait for the front of the queue: up to 100 items of one kind, which stay there until they are settled."""
+    async def filled(self) -> None:
+        """Return once something waits."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
-        kind = isinstance(self._items[0].subject, Crossed)
-        return list(takewhile(lambda item: isinstance(item.subject, Crossed) is kind, islice(self._items, BATCH)))
 
-    def settled(self, run: Sequence[Unsettled]) -> None:
-        """Drop a run from the front: it is committed, or latched on its rows."""
-        for item in run:
+    def take(self) -> Sequence[Unsettled]:
+        """Take everything of one kind from the front; it is settled or put back by who took it."""
+        if not self._items:
+            return ()
+        kind = isinstance(self._items[0].subject, Crossed)
+        run = list(takewhile(lambda item: isinstance(item.subject, Crossed) is kind, self._items))
+        for _ in run:
             self._items.popleft()
+        return run
+
+    def put_back(self, items: Sequence[Unsettled]) -> None:
+        """Let items wait again, before all others."""
+        self._items.extendleft(reversed(items))
+        if items:
+            self._filled.set()
+
+    def defer(self, items: Sequence[Unsettled]) -> None:
+        """Let items wait again, behind all others."""
+        self._items.extend(items)
+
+    def settle(self, items: Iterable[Unsettled]) -> None:
+        """Items are committed, or latched on their rows: their ticks hold back no checkpoint any more."""
+        for item in items:
             item.watch.unsettled.discard(item)
         if len(self._items) <= BACKLOG:
             self.has_room.set()

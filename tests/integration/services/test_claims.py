@@ -169,7 +169,8 @@ async def test_of_two_engines_that_see_the_same_crossing_one_claims(desk: Desk) 
 
     for claims in zip(*outcomes, strict=True):
         assert [claim.outcome for claim in claims].count(WON) == 1
-        assert {claim.outcome for claim in claims} <= {WON, GONE}
+        assert {claim.outcome for claim in claims} <= {WON, GONE, ClaimOutcome.BUSY}
+    assert {claim.outcome for claim in await desk.claim(*crossed)} == {GONE}
     await desk.settle()
 
 
