@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.enums import OrderType
+from app.domain.enums import OrderType, TriggerBy
 from app.domain.errors import InvalidRequest
 from app.domain.order_terms import (
+    ExitChanges,
     ExitLevels,
+    ExitRequest,
     ExitTerms,
     OpenTerms,
     amended,
@@ -42,8 +44,12 @@ OWN = {
 FIXED, OCO = {"stop_price", "take_profit_price"}, OWN[OrderType.OCO]
 
 
-def levels(*names: str) -> ExitLevels:
-    return ExitLevels(**{name: LEVELS[name] for name in names})
+def levels(*names: str, **values: Any) -> ExitRequest:
+    return ExitRequest(**{name: LEVELS[name] for name in names}, **values)
+
+
+def changes(*names: str, **values: Any) -> ExitChanges:
+    return ExitChanges(**{name: LEVELS[name] for name in names}, **values)
 
 
 def terms(order_type: OrderType = OrderType.MARKET, *names: str, **values: Any) -> OpenTerms:
@@ -154,7 +160,7 @@ def oco() -> ExitTerms:
 
 
 def test_an_amendment_changes_what_it_names_and_keeps_the_rest() -> None:
-    changed = amended(oco(), ExitLevels(oco_stop_price=Decimal(95)))
+    changed = amended(oco(), ExitChanges(oco_stop_price=Decimal(95)))
 
     assert (changed.oco_stop_price, changed.oco_take_profit_price) == (Decimal(95), LEVELS["oco_take_profit_price"])
 
@@ -162,30 +168,75 @@ def test_an_amendment_changes_what_it_names_and_keeps_the_rest() -> None:
 def test_a_trailing_stop_may_change_between_distance_and_percentage() -> None:
     trailing = single_exit(OrderType.TRAILING_STOP, levels("trailing_stop_distance"))
 
-    changed = amended(trailing, levels("trailing_stop_percentage"))
+    changed = amended(trailing, changes("trailing_stop_percentage"))
 
     assert (changed.trailing_stop_distance, changed.trailing_stop_percentage) == (None, Decimal(2))
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("asked", "code"),
     [
-        (ExitLevels(), "MISSING_FIELD"),
-        (levels("stop_price"), "CONFLICTING_FIELDS"),
-        (levels("trailing_stop_distance"), "CONFLICTING_FIELDS"),
+        (changes(), "MISSING_FIELD"),
+        (changes("stop_price"), "CONFLICTING_FIELDS"),
+        (changes("trailing_stop_distance"), "CONFLICTING_FIELDS"),
+        (changes(activation_price=Decimal(110)), "CONFLICTING_FIELDS"),
+        (changes(removes_activation=True), "CONFLICTING_FIELDS"),
     ],
 )
-def test_an_amendment_cannot_change_what_an_order_is(changes: ExitLevels, code: str) -> None:
+def test_an_amendment_cannot_change_what_an_order_is(asked: ExitChanges, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        amended(oco(), changes)
+        amended(oco(), asked)
     assert caught.value.code == code
 
 
 def test_a_trailing_stop_cannot_get_both_distance_and_percentage() -> None:
     trailing = single_exit(OrderType.TRAILING_STOP, levels("trailing_stop_distance"))
     with pytest.raises(InvalidRequest) as caught:
-        amended(trailing, levels("trailing_stop_distance", "trailing_stop_percentage"))
+        amended(trailing, changes("trailing_stop_distance", "trailing_stop_percentage"))
     assert caught.value.code == "CONFLICTING_FIELDS"
+
+
+def activated() -> ExitTerms:
+    asked = levels("trailing_stop_distance", activation_price=Decimal(120), trigger_by=TriggerBy.EXIT)
+    return single_exit(OrderType.TRAILING_STOP, asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (changes("trailing_stop_percentage"), (None, Decimal(2), Decimal(120), TriggerBy.EXIT, False)),
+        (changes(activation_price=Decimal(130)), (Decimal(5), None, Decimal(130), TriggerBy.EXIT, False)),
+        (changes(removes_activation=True), (Decimal(5), None, None, TriggerBy.EXIT, False)),
+        (changes(trigger_by=TriggerBy.MARK), (Decimal(5), None, Decimal(120), TriggerBy.MARK, False)),
+        (changes(price_protect=True), (Decimal(5), None, Decimal(120), TriggerBy.EXIT, True)),
+    ],
+)
+def test_each_term_of_a_trailing_stop_is_amended_by_itself(asked: ExitChanges, expected: tuple[Any, ...]) -> None:
+    now = amended(activated(), asked)
+
+    offsets = now.trailing_stop_distance, now.trailing_stop_percentage
+    assert (*offsets, now.activation_price, now.trigger_by, now.price_protect) == expected
+
+
+@pytest.mark.parametrize("order_type", [OrderType.MARKET, OrderType.STOP_LOSS])
+def test_an_activation_without_a_trailing_stop_is_refused(order_type: OrderType) -> None:
+    names = ["stop_price"] if order_type is OrderType.STOP_LOSS else []
+    refusal("CONFLICTING_FIELDS", {"activation_price"}, terms(order_type, *names, activation_price=Decimal(120)))
+
+
+def test_an_activation_alone_makes_no_trailing_stop() -> None:
+    asked = terms(OrderType.TRAILING_STOP, activation_price=Decimal(120))
+    refusal("MISSING_FIELD", OWN[OrderType.TRAILING_STOP], asked)
+
+
+def test_how_exits_watch_the_price_is_that_of_all_of_them_and_needs_one() -> None:
+    watching: dict[str, Any] = {"trigger_by": TriggerBy.LAST, "price_protect": True}
+
+    exits = check_open_fields(terms(OrderType.MARKET, "stop_price", "take_profit_price", **watching))
+
+    assert [(e.trigger_by, e.price_protect) for e in exits] == [(TriggerBy.LAST, True)] * 2
+    refusal("CONFLICTING_FIELDS", {"trigger_by", "price_protect"}, terms(**watching))
+    refusal("CONFLICTING_FIELDS", {"price_protect"}, terms(price_protect=True))
 
 
 def test_the_spelling_of_a_number_does_not_make_another_request() -> None:
@@ -195,7 +246,7 @@ def test_the_spelling_of_a_number_does_not_make_another_request() -> None:
 
 def test_the_same_exit_of_another_trade_is_another_request() -> None:
     stop = single_exit(OrderType.STOP_LOSS, levels("stop_price"))
-    other = single_exit(OrderType.STOP_LOSS, ExitLevels(stop_price=Decimal(91)))
+    other = single_exit(OrderType.STOP_LOSS, ExitRequest(stop_price=Decimal(91)))
 
     assert fingerprint(stop, 7) == fingerprint(single_exit(OrderType.STOP_LOSS, levels("stop_price")), 7)
     assert len({fingerprint(stop, 7), fingerprint(stop, 8), fingerprint(other, 7)}) == 3
@@ -203,6 +254,9 @@ def test_the_same_exit_of_another_trade_is_another_request() -> None:
 
 CHANGES: dict[str, Any] = {
     **{name: value + 1 for name, value in LEVELS.items()},
+    "activation_price": Decimal(120),
+    "trigger_by": TriggerBy.EXIT,
+    "price_protect": True,
     "asset": "ETH",
     "is_long": False,
     "collateral": Decimal("100.000001"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.domain.enums import OrderRole, OrderSide, OrderStatus, OrderType, PositionSide, TriggerBy, TriggeredLeg
-from app.domain.prices import Tick
+from app.domain.prices import PROTECT_LIMIT, Tick, series_price
+from app.domain.triggers import Activated, TriggerOrder
 from app.models.market import WatermarkRow
 from app.models.trading import Order
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
@@ -123,6 +124,52 @@ def test_each_series_watches_its_own_price() -> None:
     assert seen == [{2}, {1}, {3}, {4}]
 
 
+def test_a_protected_exit_passes_over_a_price_far_from_the_last_trade_for_five_seconds() -> None:
+    first = tick(1, "100", last="100")
+    watch = started(first)
+    watch.watch(exit_order(1, first, stop_price=Decimal(90), price_protect=True), [first])
+    watch.watch(exit_order(2, first, stop_price=Decimal(90)), [first])
+
+    seen = [
+        {order_id for order_id, _, _ in fired(watch.on_tick(tick(sequence, "89", last="100"), ()))}
+        for sequence in (2, 6, 7)
+    ]
+
+    assert seen == [{2}, set(), {1}]
+
+
+def test_a_protected_exit_heard_of_late_is_not_played_what_was_held_back() -> None:
+    ticks = [tick(1, "100", last="100"), tick(2, "80"), tick(3, "100"), tick(4, "94.9", last="99")]
+    watch = started(ticks[0])
+    for each in ticks[1:]:
+        watch.on_tick(each, ())
+
+    crossed = watch.watch(exit_order(1, ticks[0], stop_price=Decimal(95), price_protect=True), ticks)
+
+    assert fired(crossed) == [(1, 4, TriggeredLeg.STOP)]
+
+
+def test_an_activation_is_saved_with_the_checkpoint_of_its_tick() -> None:
+    first = tick(1, "100")
+    watch = started(first)
+    order = exit_order(1, first, trailing_stop_distance=Decimal(5), activation_price=Decimal(110), version=3)
+    watch.watch(order, [first])
+    assert watch.on_tick(tick(2, "90"), ()) == []
+    watch.on_tick(tick(3, "112"), ())
+
+    state = watch.savable_state()
+
+    assert state is not None
+    assert list(state.activated) == [Activated(1, 3, 3, Decimal(112))]
+    assert list(state.upserts.values()) == [Decimal(112)]
+    watch.saved(state)
+    watch.on_tick(tick(4, "113"), ())
+    after = watch.savable_state()
+    assert after is not None
+    assert list(after.activated) == []
+    assert fired(watch.on_tick(tick(5, "108"), ())) == [(1, 5, TriggeredLeg.TRAILING)]
+
+
 def test_what_is_forgotten_does_not_fire_and_an_older_version_does_not_come_back() -> None:
     first = tick(1, "100")
     watch = started(first)
@@ -204,10 +251,11 @@ def test_the_checkpoint_does_not_pass_what_is_not_settled(unsettled_at: int) -> 
 
 @dataclass
 class Durable:
-    """What survives a kill: the checkpoint with its watermark rows, and the orders that are still pending."""
+    """What survives a kill: the checkpoint with its watermark rows, and the orders, of which some still wait."""
 
     sequence: int = 0
     rows: dict[WatermarkKey, Decimal] = field(default_factory=dict)
+    orders: dict[int, Order] = field(default_factory=dict)
     pending: dict[int, Order] = field(default_factory=dict)
     committed: dict[int, Crossed] = field(default_factory=dict)
 
@@ -215,6 +263,11 @@ class Durable:
         for key in state.deletes:
             del self.rows[key]
         self.rows |= state.upserts
+        for one in state.activated:
+            order = self.orders[one.order_id]
+            assert (order.version, order.activated_sequence) == (one.version, None)
+            order.activated_sequence = order.armed_sequence = one.sequence
+            order.armed_price = one.price
         self.sequence = state.tick.sequence
 
     def commit(self, crossed: Crossed) -> None:
@@ -284,17 +337,23 @@ class Engine:
 
 
 def random_ticks(chance: random.Random, count: int) -> list[Tick]:
-    price, ticks = 1000, []
+    """A walk with trades on every other tick, and bursts of prices far from them."""
+    price, ticks, far_until = 1000, [], 0
     for sequence in range(1, count + 1):
         price = max(50, price + chance.choice([-9, -4, -1, 0, 0, 1, 4, 9]))
-        ticks.append(tick(sequence, str(price), last=str(price) if chance.random() < 0.5 else None))
+        if chance.random() < 0.02:
+            far_until = sequence + chance.randint(1, 12)
+        shown = price + (chance.choice([-80, 80]) if sequence < far_until else 0)
+        ticks.append(tick(sequence, str(shown), last=str(price) if chance.random() < 0.5 else None))
     return ticks
 
 
-def random_exit(chance: random.Random, order_id: int, armed: Tick) -> Order:
+def random_exit(chance: random.Random, order_id: int, past: list[Tick]) -> Order:
+    armed = past[-1]
     side = chance.choice([LONG, SHORT])
     trigger_by = chance.choice([TriggerBy.MARK, TriggerBy.MARK, TriggerBy.EXIT])
     sign = 1 if side is LONG else -1
+    is_protected = chance.random() < 0.4
     stop = armed.mark - sign * chance.randint(3, 60)
     take_profit = armed.mark + sign * chance.randint(3, 60)
     levels: dict[str, Any] = chance.choice(
@@ -304,17 +363,40 @@ def random_exit(chance: random.Random, order_id: int, armed: Tick) -> Order:
             {"oco_stop_price": stop, "oco_take_profit_price": take_profit},
             {"trailing_stop_distance": Decimal(chance.randint(3, 60))},
             {"trailing_stop_percentage": Decimal(chance.randint(1, 50)) / 10},
+            {"trailing_stop_distance": Decimal(chance.randint(3, 60)), "activation_price": take_profit},
+            {"trailing_stop_percentage": Decimal(chance.randint(1, 50)) / 10, "activation_price": take_profit},
         ]
     )
+    if is_protected:
+        levels |= {"price_protect": True, "armed_price": series_price(past, trigger_by, side, PROTECT_LIMIT)}
     return exit_order(order_id, armed, side, trigger_by=trigger_by, **levels)
 
 
-def expected(orders: list[Order], ticks: list[Tick]) -> dict[int, Fired]:
-    """How each exit fires by the slow oracle, alone and never interrupted."""
+def oracle_believes(ticks: list[Tick]) -> set[int]:
+    """The sequences of the ticks that a guarded exit sees, by looking back from each."""
+    seen = set()
+    since: Tick | None = None
+    for index, each in enumerate(ticks):
+        told = next((one for one in reversed(ticks[: index + 1]) if one.last is not None), None)
+        is_far = (
+            told is not None
+            and each.at - told.at < timedelta(seconds=5)
+            and abs(each.mark - (told.last or 0)) * 20 > (told.last or 0)
+        )
+        since = (since or each) if is_far else None
+        if since is None or each.at - since.at >= timedelta(seconds=5):
+            seen.add(each.sequence)
+    return seen
+
+
+def expected(orders: list[tuple[Order, TriggerOrder]], ticks: list[Tick]) -> dict[int, Fired]:
+    """How each exit, by its terms as it was armed, fires by the slow oracle: alone and never interrupted."""
     outcomes = {}
-    for order in orders:
-        terms = watched_terms(order)
-        prices = [(t.sequence, p) for t in ticks if (p := t.price_by(order.trigger_by, terms.side)) is not None]
+    seen = oracle_believes(ticks)
+    assert len(seen) < len(ticks)
+    for order, terms in orders:
+        shown = [t for t in ticks if t.sequence in seen] if order.price_protect else ticks
+        prices = [(t.sequence, p) for t in shown if (p := t.price_by(order.trigger_by, terms.side)) is not None]
         outcome = oracle_order(terms, prices)
         if isinstance(outcome, Fired):
             outcomes[order.id] = outcome
@@ -333,8 +415,9 @@ def test_a_killed_engine_that_plays_on_fires_exactly_what_an_uninterrupted_one_d
     ticks = random_ticks(chance, 500)
     arrivals: dict[int, list[Order]] = {}
     for order_id in range(1, 121):
-        armed = chance.choice(ticks[:450])
-        arrivals.setdefault(armed.sequence, []).append(random_exit(chance, order_id, armed))
+        sequence = chance.randint(1, 450)
+        arrivals.setdefault(sequence, []).append(random_exit(chance, order_id, ticks[:sequence]))
+    terms = [(order, watched_terms(order)) for arrived in arrivals.values() for order in arrived]
     killed_at = sorted(chance.sample(range(20, 500), kills))
     durable = Durable()
     engine = Engine(durable, chance)
@@ -345,7 +428,7 @@ def test_a_killed_engine_that_plays_on_fires_exactly_what_an_uninterrupted_one_d
         if each.sequence > known:
             known = each.sequence
             for order in arrivals.get(known, ()):
-                durable.pending[order.id] = order
+                durable.pending[order.id] = durable.orders[order.id] = order
                 engine.take_up(order)
         position += 1
         if killed_at and known >= killed_at[0]:
@@ -355,6 +438,5 @@ def test_a_killed_engine_that_plays_on_fires_exactly_what_an_uninterrupted_one_d
             position = max(0, durable.sequence - KEPT + 1)
     engine.finish()
 
-    orders = [order for arrived in arrivals.values() for order in arrived]
-    assert {order_id: as_fired(crossed) for order_id, crossed in durable.committed.items()} == expected(orders, ticks)
+    assert {order_id: as_fired(crossed) for order_id, crossed in durable.committed.items()} == expected(terms, ticks)
     assert not killed_at
