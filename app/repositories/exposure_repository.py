@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import ColumnElement, Select, case, func, select, text
+from sqlalchemy import ColumnElement, Select, case, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.enums import OrderRole, OrderStatus, StateScope
@@ -28,9 +28,9 @@ class ExposureRepository:
 
     async def usage(self, venue_account_id: int) -> Usage:
         """What an account has; exact where the caller holds the account's lock."""
-        held = func.coalesce(func.sum(Trade.size * func.coalesce(Trade.entry_price, 0)), 0)
-        trades = select(func.count(), held).where(Trade.venue_account_id == venue_account_id, _LIVE)
-        count, open_notional = (await self.session.execute(trades)).one()
+        mine = (Trade.venue_account_id == venue_account_id, _LIVE)
+        held = func.sum(Trade.size * func.coalesce(Trade.entry_price, 0))
+        trades = select(func.count().label("count"), held.label("notional")).where(*mine).subquery()
         rest = (Order.quantity - Order.filled_quantity) * func.coalesce(Order.price, Trade.entry_price, 0)
         to_come = case(
             (Order.role != OrderRole.ENTRY, 0),
@@ -38,17 +38,15 @@ class ExposureRepository:
             else_=rest,
         )
         orders = (
-            select(func.count(), func.coalesce(func.sum(to_come), 0))
+            select(func.count().label("count"), func.sum(to_come).label("notional"))
+            .select_from(Order)
             .join(Trade, Trade.id == Order.trade_id)
-            .where(
-                Trade.venue_account_id == venue_account_id,
-                _LIVE,
-                Order.role.in_([OrderRole.ENTRY, OrderRole.EXIT]),
-                Order.status.in_(LIVE_ORDER),
-            )
+            .where(*mine, Order.role.in_([OrderRole.ENTRY, OrderRole.EXIT]), Order.status.in_(LIVE_ORDER))
+            .subquery()
         )
-        live, pending_notional = (await self.session.execute(orders)).one()
-        return Usage(count, live, Decimal(open_notional) + Decimal(pending_notional))
+        row = (await self.session.execute(select(trades, orders).join(orders, true()))).one()
+        open_trades, open_notional, open_orders, pending_notional = row
+        return Usage(open_trades, open_orders, Decimal(open_notional or 0) + Decimal(pending_notional or 0))
 
     async def live_on(self, venue_account_id: int, pair_id: int) -> Sequence[Trade]:
         """The trades of an account on a pair that have not ended, by id."""

@@ -20,6 +20,7 @@ from app.services.execution_service import ExecutionService
 from app.services.live_stops import awaits_activation
 from app.services.market_view import MarketView
 from app.services.trade_rows import exit_row
+from app.services.trading_gate import require_exit_room, require_sending
 from app.services.trading_service import RequestKey, TradingService, asked_before
 
 
@@ -45,9 +46,12 @@ class ExitOrderService:
     ) -> Order:
         """Attach an exit to a trade; it waits when the entry has not filled yet."""
         async with self._uow() as work:
-            trade = await work.trades.at(user_id, pair_id, trade_index, lock=True)
-            if trade is None:
+            found = await work.trades.at(user_id, pair_id, trade_index)
+            if found is None:
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            # Orders are counted under the account's lock, which comes before the trade's.
+            await work.venue_accounts.get_for_update(found.venue_account_id)
+            trade = await work.trades.at(user_id, pair_id, trade_index, lock=True) or found
             asked = fingerprint(exit_terms, trade.id)
             earlier = await asked_before(work, user_id, client_order_id, asked)
             if earlier is not None:
@@ -55,6 +59,7 @@ class ExitOrderService:
             if trade.status not in OPEN_TRADE | UNFILLED_TRADE:
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
             pair = self._market.pair(pair_id)
+            await require_exit_room(work, trade, self._market.caps(pair.venue))
             quote = self._market.quote(pair)
             position = await work.positions.of_trade(trade.id)
             price = self._market.watched_price(pair, exit_terms, trade.side, quote)
@@ -103,11 +108,12 @@ class ExitOrderService:
         return order
 
     async def cancel(self, user_id: int, order_id: int) -> Order:
-        """Cancel an exit that has not fired, or a resting entry."""
+        """Cancel an exit that has not fired, or what an entry has not filled."""
         intent_id: int | None = None
         async with self._uow() as work:
             order, trade = await self._locked(work, user_id, order_id)
-            if order.role is OrderRole.ENTRY and trade.status in UNFILLED_TRADE:
+            await require_sending(work, trade)
+            if order.role is OrderRole.ENTRY:
                 order, intent_id = await self._trading.write_cancel(work, trade, "user")
             elif order.role is OrderRole.EXIT and order.status in (OrderStatus.PENDING, OrderStatus.WAITING):
                 work.orders.move_locked(order, OrderStatus.CANCELLED, reason="user", version=order.version + 1)
@@ -179,3 +185,4 @@ def _arm(order: Order, quote: Quote, price: Decimal) -> None:
     order.armed_sequence = quote.tick.sequence
     order.armed_price = price
     order.released_sequence = None
+    order.held_since = None

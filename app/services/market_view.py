@@ -6,12 +6,15 @@ from typing import Protocol
 from app.core.clock import Clock
 from app.domain.enums import PositionSide
 from app.domain.errors import Conflict, InvalidRequest, Unavailable
+from app.domain.limits import Caps, VenueCaps
 from app.domain.prices import Quote
 from app.domain.trading import AccountRef, VenueBalance
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.providers.base import BaseTradingProvider, QuoteBoard
 from app.services.watched_prices import Watching, watched_price
+
+UNCAPPED = VenueCaps(Caps(), {})
 
 
 class Directory(Protocol):
@@ -42,13 +45,20 @@ class MarketView:
     """Pairs, quotes and balances, as trading asks for them."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, directory: Directory, router: Router, board: QuoteBoard, clock: Clock
+        self,
+        uow: UnitOfWorkFactory,
+        directory: Directory,
+        router: Router,
+        board: QuoteBoard,
+        clock: Clock,
+        caps: VenueCaps = UNCAPPED,
     ) -> None:
         self._uow = uow
         self._directory = directory
         self._router = router
         self._board = board
         self._clock = clock
+        self._caps = caps
 
     async def find(self, asset: str, is_sandbox: bool) -> Pair:
         """The pair an asset trades as, at the venue it routes to."""
@@ -91,6 +101,14 @@ class MarketView:
                 pair=pair.symbol,
             )
         return price
+
+    def caps(self, venue: str) -> Caps:
+        """The most that one user may have at a venue."""
+        return self._caps.of(venue)
+
+    async def nets(self, venue: str) -> bool:
+        """Whether a venue keeps one position per account and pair."""
+        return (await self._router.get_provider(venue)).capabilities.netting
 
     async def venue_balance(self, user_id: int, venue: str) -> VenueBalance:
         """The user's money at a venue."""

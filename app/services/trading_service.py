@@ -19,6 +19,7 @@ from app.domain.order_rules import check_open, check_times, close_size, side_of
 from app.domain.order_terms import ExitTerms, OpenTerms, fingerprint
 from app.domain.positions import fee_of, liquidation_price, size_of
 from app.domain.prices import Quote
+from app.domain.trading_state import HALTED_CODE
 from app.models.market import Pair, VenueAccount
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -26,7 +27,9 @@ from app.services.booked_trade import BookedTrade
 from app.services.booking_service import settled_topic
 from app.services.execution_service import ExecutionService
 from app.services.market_view import MarketView
+from app.services.trade_closing import ENTRY_NOT_WANTED, cancel_rest
 from app.services.trade_rows import close_row, entry_row, exit_row, intent_row, trade_row
+from app.services.trading_gate import Opening, opening_refusals, require_sending
 
 # A request sends its own intents; settlement looks after those whose request died.
 SEND_GRACE = timedelta(seconds=2)
@@ -115,17 +118,24 @@ class TradingService:
     async def close_trade(
         self, trader: Trader, pair_id: int, trade_index: int, fraction: Decimal, key: RequestKey | None
     ) -> Placed:
-        """Close a trade, whole or in part; one without any fill has its entry cancelled instead."""
+        """Close a trade, whole or in part; one without any fill has its entry cancelled instead.
+
+        A whole close has the rest of an entry that can still fill cancelled too; neither waits for the other.
+        """
         async with self._uow() as work:
             trade = await work.trades.at(trader.user_id, pair_id, trade_index, lock=True)
             if trade is None:
                 raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+            await require_sending(work, trade)
             if trade.status in (TradeStatus.PENDING, TradeStatus.SUBMITTED):
                 order, intent_id = await self.write_cancel(work, trade, "user")
+                beside: Sequence[int] = []
             else:
-                order, intent_id = await self._write_close(work, trade, fraction)
+                order, intent_id, beside = await self._write_close(work, trade, fraction)
             if key is not None:
                 await work.idempotency.bind(trader.user_id, key.key, order.id)
+        if beside:
+            self._execution.start(beside)
         if intent_id is not None:
             await self._send_and_wait(order.id, intent_id)
         return await self.placed(trader.user_id, order.id)
@@ -147,11 +157,16 @@ class TradingService:
         pair = await self._market.find(terms.asset, trader.is_sandbox)
         quote = self._market.quote(pair)
         entry = _entry_price(terms, quote)
-        refusals = []
+        refusals: list[MarqetError] = []
+        exits: Sequence[ExitTerms] = ()
         try:
-            await self._check(trader, terms)
+            _, exits = await self._check(trader, terms)
         except MarqetError as refusal:
             refusals.append(refusal)
+        opening = await self._opening(terms, pair, len(exits))
+        async with self._uow() as work:
+            account = await work.venue_accounts.of_user(trader.user_id, pair.venue)
+            refusals += await opening_refusals(work, trader.user_id, account, opening)
         size = size_of(terms.collateral, max(terms.leverage, 1), entry, pair.size_step)
         fee = fee_of(size, entry, pair.taker_fee_rate)
         balance = await self._market.venue_balance(trader.user_id, pair.venue)
@@ -217,6 +232,9 @@ class TradingService:
         self, work: UnitOfWork, account: VenueAccount, terms: OpenTerms, pair: Pair, exits: Sequence[ExitTerms]
     ) -> tuple[Order, Intent]:
         trade_index = await work.trades.next_index(account.id, pair.id)
+        opening = await self._opening(terms, pair, len(exits))
+        for refusal in await opening_refusals(work, account.user_id, account, opening):
+            raise refusal
         side = side_of(is_long=terms.is_long)
         entry = terms.price if terms.order_type is OrderType.LIMIT else self._market.quote(pair).tick.mark
         quantity = size_of(terms.collateral, terms.leverage, entry or ZERO, pair.size_step)
@@ -232,13 +250,25 @@ class TradingService:
             reference_price=terms.price or entry,
             max_slippage=terms.max_slippage,
         )
-        intent = self._intent(order, trade, IntentKind.OPEN, payload.to_json())
+        intent = _intent(work, order, trade, IntentKind.OPEN, payload.to_json())
         intent.not_after = terms.valid_until
         await work.intents.add(intent)
         work.emit(*(order_event(EventType.ORDER_CREATED, row) for row in (order, *rows)))
         return order, intent
 
-    async def _write_close(self, work: UnitOfWork, trade: Trade, fraction: Decimal) -> tuple[Order, int | None]:
+    async def _opening(self, terms: OpenTerms, pair: Pair, exits: int) -> Opening:
+        return Opening(
+            pair=pair,
+            side=side_of(is_long=terms.is_long),
+            leverage=terms.leverage,
+            notional=terms.collateral * terms.leverage,
+            orders=1 + exits,
+            caps=self._market.caps(pair.venue),
+            is_netted=await self._market.nets(pair.venue),
+        )
+
+    async def _write_close(self, work: UnitOfWork, trade: Trade, fraction: Decimal) -> tuple[Order, int, Sequence[int]]:
+        """Write a close: its order, its intent, and the intents that go out beside it."""
         if trade.status is TradeStatus.CLOSING:
             raise Conflict(code="TRADE_CLOSING", trade_id=trade.id)
         if trade.status not in OPEN_TRADE or trade.venue_trade_index is None:
@@ -254,36 +284,34 @@ class TradingService:
         size = close_size(trade.size, fraction, pair.size_step)
         order = await work.orders.add(close_row(trade, size))
         work.trades.move_locked(trade, TradeStatus.CLOSING)
-        payload = close_payload(trade.venue_trade_index, trade.side, size)
-        intent = await work.intents.add(self._intent(order, trade, IntentKind.CLOSE, payload))
+        is_whole = size == trade.size
+        payload = close_payload(trade.venue_trade_index, trade.side, size, is_whole=is_whole)
+        intent = await work.intents.add(_intent(work, order, trade, IntentKind.CLOSE, payload))
         work.emit(order_event(EventType.ORDER_CREATED, order), trade_event(EventType.TRADE_UPDATED, trade, "closing"))
-        return order, intent.id
+        rest = None
+        if is_whole:
+            booked = BookedTrade(work, self._clock.now(), trade, list(await work.orders.of_trade_locked(trade.id)))
+            rest = await cancel_rest(booked, ENTRY_NOT_WANTED, SEND_GRACE)
+        return order, intent.id, [] if rest is None else [rest.id]
 
     async def write_cancel(self, work: UnitOfWork, trade: Trade, reason: str) -> tuple[Order, int | None]:
-        """Ask for the entry of a trade without fills to be cancelled; the intent to send, if one is needed.
+        """Ask for what an entry has not filled to be cancelled; the intent to send, if one is needed.
 
         The trade is locked by the caller. An entry that nobody has sent is cancelled at once.
         """
-        orders = await work.orders.of_trade_locked(trade.id)
-        entry = next(order for order in orders if order.role is OrderRole.ENTRY)
+        booked = BookedTrade(work, self._clock.now(), trade, list(await work.orders.of_trade_locked(trade.id)))
+        entry = booked.entry
         if await work.intents.withdraw_unsent(trade.id, reason, IntentKind.OPEN):
-            BookedTrade(work, self._clock.now(), trade, list(orders)).cancel_entry(entry, reason)
+            booked.cancel_entry(entry, reason)
             return entry, None
-        sent = await work.intents.live_of_order(entry.id, IntentKind.OPEN)
-        if entry.status is not OrderStatus.PENDING or sent is None:
+        intent = await cancel_rest(booked, reason, SEND_GRACE)
+        if intent is None:
             raise Conflict(
                 f"The order is {entry.status}; it can be cancelled once it rests.",
                 order_id=entry.id,
                 status=entry.status,
             )
-        work.orders.move_locked(entry, OrderStatus.PENDING_CANCEL, reason=reason, attempt=entry.attempt + 1)
-        work.emit(order_event(EventType.ORDER_UPDATED, entry, "pending_cancel"))
-        payload = {"cancels": str(sent.id)}
-        intent = await work.intents.add(self._intent(entry, trade, IntentKind.CANCEL, payload))
         return entry, intent.id
-
-    def _intent(self, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:
-        return intent_row(order, trade, kind, payload, self._clock.now() + SEND_GRACE)
 
     async def _send_and_wait(self, order_id: int, intent_id: int) -> None:
         """Send an intent; wait until it is booked, its outcome is unknown, or the wait is over.
@@ -302,6 +330,10 @@ class TradingService:
             return
         finally:
             unsubscribe()
+
+
+def _intent(work: UnitOfWork, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:
+    return intent_row(order, trade, kind, payload, work.intents.due_in(SEND_GRACE))
 
 
 async def asked_before(work: UnitOfWork, user_id: int, client_order_id: str | None, asked: str) -> Order | None:
@@ -329,7 +361,7 @@ def refusal_of(order: Order, provider: str) -> MarqetError:
         refusal = InvalidRequest(code=reason)
     elif reason == "MARKET_CLOSED":
         refusal = Conflict(code=reason)
-    elif reason in ("PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
+    elif reason in (HALTED_CODE, "PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
         refusal = Unavailable(code=reason)
     else:
         refusal = ProviderError(code="TRADE_EXECUTION_FAILED", provider=provider, reason=reason)
