@@ -85,7 +85,7 @@ async def wire_trading(
 
     booking = BookingService(engine_uow, board, clock)
     paper.on_fill(booking.book_fill)
-    market = MarketView(uow, directory, router, board, clock)
+    market = MarketView(uow, directory, router, board, clock, settings.caps)
     execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock), clock)
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
     trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain.limits import Caps, VenueCaps, parse_caps
 from app.domain.routing import VENUES, parse_rules
 
 LEAST_SECRET_LENGTH = 32
@@ -23,6 +24,7 @@ def _split(value: object) -> object:
 type Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 type Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
+type Cap = Annotated[int, Field(ge=0, le=10**15)]
 type PerMinute = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -86,6 +88,11 @@ class Settings(BaseSettings):
     category_venues: Names = []
     trade_wait_seconds: float = Field(default=3.0, ge=0)
 
+    limit_open_trades: Cap = 200
+    limit_open_orders: Cap = 1000
+    limit_notional: Cap = 0
+    venue_limits: Names = []
+
     paper_starting_balance: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
     paper_feed: Literal["simulated", "replay"] = "simulated"
     paper_seed: int = 1
@@ -108,6 +115,12 @@ class Settings(BaseSettings):
             for name in type(self).model_fields
             if name.startswith(prefix)
         }
+
+    @cached_property
+    def caps(self) -> VenueCaps:
+        """What one user may have at each venue."""
+        default = Caps(self.limit_open_trades, self.limit_open_orders, self.limit_notional)
+        return parse_caps(default, self.venue_limits)
 
     @field_validator("database_url")
     @classmethod
@@ -136,7 +149,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
-        problems = [*self._routing_problems(), *self._production_problems()]
+        problems = [*self._routing_problems(), *self._cap_problems(), *self._production_problems()]
         if self.paper_feed == "replay" and not self.paper_replay:
             problems.append("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
         if problems:
@@ -152,6 +165,15 @@ class Settings(BaseSettings):
             return
         if unknown := rules.venues - VENUES:
             yield f"no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}"
+
+    def _cap_problems(self) -> Iterator[str]:
+        try:
+            unknown = self.caps.venues.keys() - VENUES
+        except ValueError as error:
+            yield f"VENUE_LIMITS: {error}"
+            return
+        if unknown:
+            yield f"VENUE_LIMITS: no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}"
 
     def _production_problems(self) -> Iterator[str]:
         if not self.is_production:
