@@ -27,6 +27,7 @@ from app.services.event_relay_service import EventRelayService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
 from app.services.live_position_service import LivePositionService
+from app.services.live_stop_service import LiveStopService
 from app.services.market_view import MarketView
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
@@ -226,7 +227,8 @@ def _websockets(
         send=hub.send_update,
     )
     hub.events.on_event(live.on_event)
-    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run])
+    stops = LiveStopService(uow, clock, watchers=partial(hub.events.users_on, Channel.TRADES), send=hub.send_update)
+    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run, stops.run])
     return hub
 
 

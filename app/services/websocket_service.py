@@ -143,10 +143,15 @@ class WebSocketManager:
         else:
             self.events.unsubscribe(_user_of(connection), connection, wish)
 
-    def send_update(self, user_id: int, channel: Channel, data: Members, *, key: str) -> None:
-        """Show a user's subscribers of a channel what is not in the log, in place of an unsent one of the key."""
+    def send_update(
+        self, user_id: int, channel: Channel, data: Members, *, key: str, trade_id: int | None = None
+    ) -> None:
+        """Show a user's subscribers of a channel what is not in the log, in place of an unsent one of the key.
+
+        What is about one trade is shown to those who watch that trade.
+        """
         frame = self.frames.of_now(channel.update_type, channel, data)
-        self.events.show(user_id, channel, f"{channel}:{key}", frame)
+        self.events.show(user_id, channel, f"{channel}:{key}", frame, trade_id)
 
     async def run(self) -> None:
         """Close those who do not read, and find what broadcasts lost, until cancelled."""

@@ -35,7 +35,11 @@ class Subscription:
 
     def wants(self, frame: EventFrame) -> bool:
         """Whether the filter lets a frame through."""
-        return self.trade_ids is None or frame.trade_id in self.trade_ids
+        return self.watches(frame.trade_id)
+
+    def watches(self, trade_id: int | None) -> bool:
+        """Whether the filter lets through what is about a trade."""
+        return self.trade_ids is None or trade_id in self.trade_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,12 @@ class Connection:
         else:
             self.outbox.close(SLOW, discard=True)
 
-    def deliver_latest(self, channel: Channel, key: str, frame: str) -> None:
-        """Queue a frame that is not of the log, in place of an unsent one of its key."""
-        if self.is_shown(channel):
+    def deliver_latest(self, channel: Channel, key: str, frame: str, trade_id: int | None = None) -> None:
+        """Queue a frame that is not of the log, in place of an unsent one of its key.
+
+        One about a trade is for those who watch it.
+        """
+        if self.is_shown(channel) and (trade_id is None or self.subscriptions[channel].watches(trade_id)):
             self.outbox.put_latest(key, frame)
 
     def is_shown(self, channel: Channel) -> bool:

@@ -84,10 +84,13 @@ class EventStreams:
         connection.subscriptions.clear()
         self._leave_unless_subscribed(user_id, connection)
 
-    def show(self, user_id: int, channel: Channel, key: str, frame: str) -> None:
-        """Hand a frame that is not of the log to the clients of a user on a channel; the latest of a key counts."""
+    def show(self, user_id: int, channel: Channel, key: str, frame: str, trade_id: int | None = None) -> None:
+        """Hand a frame that is not of the log to the clients of a user on a channel; the latest of a key counts.
+
+        With a `trade_id`, to those who watch that trade.
+        """
         if (stream := self._streams.get(user_id)) is not None:
-            stream.show(channel, key, frame)
+            stream.show(channel, key, frame, trade_id)
 
     async def find_missed(self) -> None:
         """Compare every stream with its user's counter, and read what no broadcast told of."""

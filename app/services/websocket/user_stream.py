@@ -77,10 +77,10 @@ class UserStream:
             self._is_reading = True
             self._spawn(self._read())
 
-    def show(self, channel: Channel, key: str, frame: str) -> None:
+    def show(self, channel: Channel, key: str, frame: str, trade_id: int | None = None) -> None:
         """Hand on a frame that is not of the log; the latest of a key counts."""
         for connection in self.connections.values():
-            connection.deliver_latest(channel, key, frame)
+            connection.deliver_latest(channel, key, frame, trade_id)
 
     def _on_message(self, message: bytes) -> None:
         event = decode_logged(message)
