@@ -116,15 +116,19 @@ class ExitOrderService:
             if order.role is OrderRole.ENTRY:
                 order, intent_id = await self._trading.write_cancel(work, trade, "user")
             elif order.role is OrderRole.EXIT and order.status in (OrderStatus.PENDING, OrderStatus.WAITING):
-                work.orders.move_locked(order, OrderStatus.CANCELLED, reason="user", version=order.version + 1)
-                work.emit(order_event(EventType.ORDER_CANCELLED, order, "user"))
-                self._tell(work, order, await work.positions.of_trade(trade.id))
+                await self.write_cancel(work, order, "user")
             else:
                 raise Conflict(f"The order is {order.status} and can no longer be cancelled.", order_id=order.id)
         if intent_id is None:
             return order
         await self._execution.send([intent_id])
         return (await self._trading.placed(user_id, order_id)).order
+
+    async def write_cancel(self, work: UnitOfWork, order: Order, reason: str) -> None:
+        """Cancel an exit that is pending or waiting; the caller has locked its trade and it."""
+        work.orders.move_locked(order, OrderStatus.CANCELLED, reason=reason, version=order.version + 1)
+        work.emit(order_event(EventType.ORDER_CANCELLED, order, reason))
+        self._tell(work, order, await work.positions.of_trade(order.trade_id or 0))
 
     @staticmethod
     async def _locked(work: UnitOfWork, user_id: int, order_id: int) -> tuple[Order, Trade]:

@@ -1,0 +1,74 @@
+"""Dead man's switches: who no longer reports has their resting orders cancelled, also after a restart."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from app.domain.enums import SwitchScope
+from app.models.control import DeadManSwitch
+from app.models.trading import Order
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.resting_cancels import BATCH, RestingCancels
+
+REASON = "cancel_all_after"
+AT_ONCE = 50
+# What a firing could not end yet (an entry on its way, a halted market) is looked at again after this.
+AGAIN_AFTER = timedelta(seconds=2)
+
+
+class DeadManSwitchService:
+    """One switch a user, on the database's clock."""
+
+    def __init__(self, uow: UnitOfWorkFactory, cancels: RestingCancels) -> None:
+        self._uow = uow
+        self._cancels = cancels
+
+    async def arm(self, user_id: int, timeout_seconds: int, scope: SwitchScope) -> DeadManSwitch | None:
+        """Let the switch fire so many seconds from now, anew where it is armed; 0 disarms, and answers None.
+
+        A switch that has fired already finishes its work on the orders of before.
+        """
+        after = timedelta(seconds=timeout_seconds) if timeout_seconds else None
+        async with self._uow() as work:
+            return await work.switches.arm(user_id, scope, after)
+
+    async def of_user(self, user_id: int) -> DeadManSwitch | None:
+        """A user's switch as it stands; None where none is armed or firing."""
+        async with self._uow() as work:
+            return await work.switches.of_user(user_id)
+
+    async def fire_due(self) -> int:
+        """Do the work of the switches whose time has come, and of those that a crash interrupted; how many.
+
+        Each has its turn; the first error is raised when all had.
+        """
+        async with self._uow() as work:
+            due = await work.switches.take_due(AT_ONCE, AGAIN_AFTER)
+        outcomes = await asyncio.gather(*(self._fire(switch) for switch in due), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return len(due)
+
+    async def _fire(self, switch: DeadManSwitch) -> None:
+        until = switch.fired_at
+        if until is None:
+            return
+        await self._cancels.cancel(partial(_entries, switch.user_id, until), REASON)
+        if switch.fired_scope is SwitchScope.ALL:
+            await self._cancels.cancel(partial(_exits, switch.user_id, until), REASON)
+        async with self._uow() as work:
+            is_over = not await work.exposure.has_entries(switch.user_id, until)
+            if switch.fired_scope is SwitchScope.ALL:
+                is_over = is_over and not await work.exposure.exits_of(switch.user_id, until, 0, 1)
+            if is_over:
+                await work.switches.finish(switch)
+
+
+async def _entries(user_id: int, until: datetime, work: UnitOfWork, after: int) -> Sequence[Order]:
+    return await work.exposure.entries_of(user_id, until, after, BATCH)
+
+
+async def _exits(user_id: int, until: datetime, work: UnitOfWork, after: int) -> Sequence[Order]:
+    return await work.exposure.exits_of(user_id, until, after, BATCH)
