@@ -8,8 +8,9 @@ from datetime import timedelta
 from functools import partial
 
 from app.config.settings import Settings
-from app.core import migrations
+from app.core import faults, migrations
 from app.core.broadcast import Broadcast, MemoryBroadcast
+from app.core.broadcast_bridge import BroadcastBridge
 from app.core.cache import Cache, MemoryCache
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database
@@ -23,6 +24,7 @@ from app.domain.trading import VenueBalance
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import AuthService, SessionLife
+from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.event_relay_service import EventRelayService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
@@ -37,6 +39,7 @@ from app.services.providers.router import ProviderRouter
 from app.services.ready_prices import ReadyPrices
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
+from app.services.trading_state_service import TradingStateService
 from app.services.websocket.frames import FrameFactory
 from app.services.websocket_service import WebSocketLimits, WebSocketManager
 from app.wiring import Trading, wire_trading
@@ -79,6 +82,8 @@ class Container:
     market: MarketView
     trading: TradingService
     exits: ExitOrderService
+    states: TradingStateService
+    switches: DeadManSwitchService
     idempotency: IdempotencyService
     settlement: SettlementService
     monitor: OrderMonitoringService
@@ -97,6 +102,9 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
     """Build everything the settings ask for; closed in reverse order. Loops are left to the caller."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
+        if settings.faults:
+            faults.install(faults.injector(faults.parse(settings.faults), settings.faults_seed))
+            stack.callback(faults.install, None)
         loops: list[Loop] = []
         database_url = await _database_url(settings, stack, loops)
         database = Database(
@@ -110,10 +118,16 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         engine_database = Database(database_url, application_name="marqetfi engine", pool_size=ENGINE_POOL_SIZE)
         stack.push_async_callback(engine_database.aclose)
         broadcast, cache = MemoryBroadcast(), MemoryCache(clock)
-        uow = partial(UnitOfWork, database, broadcast)
+        hints: Broadcast = broadcast
+        if settings.database_url is not None:
+            # Other processes may work on this database.
+            hints = bridge = BroadcastBridge(engine_database, broadcast)
+            loops.append(bridge.run)
+        uow = partial(UnitOfWork, database, hints)
+        engine_uow = partial(UnitOfWork, engine_database, hints)
         secret = _secret(settings)
         parts = await wire_trading(
-            settings, clock, broadcast, uow, engine_database, predecessor_is_dead=settings.database_url is None
+            settings, clock, broadcast, uow, engine_uow, predecessor_is_dead=settings.database_url is None
         )
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
         loops.extend([*parts.loops, price_cache.run])
@@ -137,6 +151,8 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             market=parts.market,
             trading=parts.trading,
             exits=parts.exits,
+            states=parts.states,
+            switches=parts.switches,
             idempotency=parts.idempotency,
             settlement=parts.settlement,
             monitor=parts.monitor,

@@ -12,14 +12,14 @@ from functools import partial
 from app.config.settings import Settings
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
-from app.core.database import Database
 from app.core.supervision import Loop
 from app.domain.routing import parse_rules
 from app.domain.trading import VenueBalance
-from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import BookingService
 from app.services.candle_writer import CandleWriter
 from app.services.claim_service import ClaimService
+from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.execution_service import ExecutionService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
@@ -33,8 +33,10 @@ from app.services.price_feed_service import PriceFeedService
 from app.services.providers.factory import ProviderFactory
 from app.services.providers.registry import PaperFeedChoice, paper_feed, paper_provider
 from app.services.providers.router import ProviderRouter
+from app.services.resting_cancels import RestingCancels
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
+from app.services.trading_state_service import TradingStateService
 
 SETTLE_SECONDS = 1.0
 RECONCILE_EVERY = 5
@@ -51,6 +53,8 @@ class Trading:
     market: MarketView
     trading: TradingService
     exits: ExitOrderService
+    states: TradingStateService
+    switches: DeadManSwitchService
     idempotency: IdempotencyService
     settlement: SettlementService
     monitor: OrderMonitoringService
@@ -63,17 +67,16 @@ async def wire_trading(
     clock: Clock,
     broadcast: Broadcast,
     uow: UnitOfWorkFactory,
-    engine_database: Database,
+    engine_uow: UnitOfWorkFactory,
     *,
     predecessor_is_dead: bool,
 ) -> Trading:
     """Build the parts of trading on the paper venue.
 
-    `engine_database` is the pool that engine and settlement have to themselves, so that requests cannot starve them.
+    `engine_uow` works on the pool that engine and settlement have to themselves, so that requests cannot starve them.
     `predecessor_is_dead`: a lock proves that no other engine runs on this database.
     """
     feed = paper_feed(_feed_choice(settings), clock)
-    engine_uow = partial(UnitOfWork, engine_database, broadcast)
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [feed], broadcast, clock)
     paper = paper_provider(engine_uow, board, directory, clock, Decimal(settings.paper_starting_balance))
@@ -90,6 +93,10 @@ async def wire_trading(
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
     trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
     settlement = SettlementService(engine_uow, engine_execution, booking, trading, engine_factory, directory, clock)
+    exits = ExitOrderService(uow, market, trading, execution)
+    cancels = RestingCancels(engine_uow, trading, exits, engine_execution)
+    states = TradingStateService(engine_uow, cancels, board, broadcast, factory.names)
+    switches = DeadManSwitchService(engine_uow, cancels)
     # Process ids come again; this name does not.
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
@@ -108,13 +115,17 @@ async def wire_trading(
         router=router,
         market=market,
         trading=trading,
-        exits=ExitOrderService(uow, market, trading, execution),
+        exits=exits,
+        states=states,
+        switches=switches,
         idempotency=idempotency,
         settlement=settlement,
         monitor=monitor,
         reset_paper=paper.reset,
         loops=[
             partial(settle_forever, settlement, idempotency, paper.name),
+            states.guard,
+            switches.watch,
             partial(monitor.run, pair_ids),
             candles.run,
             board.run,

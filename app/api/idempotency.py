@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from app.api.errors import render, request_id_of
 from app.api.routing import wants_strings
 from app.bootstrap import Container
+from app.core.faults import buggify
 from app.core.json import encode
 from app.domain.errors import InvalidRequest, MarqetError
 from app.services.idempotency_service import Bound, Stored
@@ -62,6 +63,7 @@ class Once:
         state = await idempotency.begin(self._user_id, key.key, await self._fingerprint())
         if isinstance(state, Stored):
             return self._repeated(state)
+        await buggify("idempotency.claimed")
         try:
             if isinstance(state, Bound):
                 placed = await self._container.trading.placed(self._user_id, state.order_id)
@@ -71,10 +73,12 @@ class Once:
             await idempotency.abandon(self._user_id, key.key)
             raise
         answer = await self._told(placed, tell)
+        await buggify("idempotency.done")
         if answer.status_code == _UNKNOWN_YET:
             await idempotency.abandon(self._user_id, key.key)
         else:
             await idempotency.store(self._user_id, key.key, answer.status_code, bytes(answer.body))
+        await buggify("idempotency.stored")
         return answer
 
     async def _told(self, placed: Placed, tell: Callable[[Placed], Awaitable[BaseModel]]) -> Response:

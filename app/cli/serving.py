@@ -27,6 +27,7 @@ from app.cli.offline import check_database, embedded_failure
 from app.config.settings import Settings
 from app.core import logging, migrations
 from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
+from app.core.faults import FaultsInvalid
 from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
 from app.core.version import VERSION
@@ -70,16 +71,13 @@ def run(sockets: list[socket.socket] | None) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM; Failure where the server cannot start."""
     settings = load_settings()
     logging.configure(level=settings.log_level, style=settings.log_format)
-    if settings.paper_feed == "replay":
-        with start_failures():
-            # Read again when the feed is made: a file with an error must not cost the start of a database first.
-            read_recording(settings.paper_replay)
+    check_recording(settings)
     is_first = settings.database_url is None and not (settings.marqetfi_data_dir / KEY_FILE).exists()
     if is_first:
         folder = settings.marqetfi_data_dir.resolve()
         say(Text(f"First start: making a PostgreSQL of our own in {folder}, and its tables. This takes a moment."))
     if settings.database_url is not None:
-        _check_migrations(settings.database_url.get_secret_value())
+        check_migrations(settings.database_url.get_secret_value())
     server = Server(settings, partial(_announce, settings, is_first=is_first))
     with start_failures(), suppress(KeyboardInterrupt):
         server.run(sockets)
@@ -112,6 +110,8 @@ def start_failures() -> Iterator[None]:
         yield
     except (DataDirInUse, EmbeddedPostgresError) as error:
         raise embedded_failure(error) from None
+    except FaultsInvalid as error:
+        raise Failure("FAULTS_INVALID", f"FAULTS: {error}.") from None
     except ReplayFileError as error:
         details = {"file": error.file, "line": error.line, "reason": error.reason}
         told = {name: value for name, value in details.items() if value is not None}
@@ -127,7 +127,15 @@ def _run_reloaded(sockets: list[socket.socket] | None) -> None:
         sys.exit(failure.exit_code)
 
 
-def _check_migrations(database_url: str) -> None:
+def check_recording(settings: Settings) -> None:
+    """Failure for a recording that cannot be played: it must not cost the start of a database first."""
+    if settings.paper_feed == "replay":
+        with start_failures():
+            read_recording(settings.paper_replay)
+
+
+def check_migrations(database_url: str) -> None:
+    """Failure where the database of DATABASE_URL is older than this release."""
     revision = check_database(database_url)
     if revision is None or revision < migrations.head():
         raise Failure(

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     paper_replay_speed: float = Field(default=1.0, ge=0.001, le=1_000_000)
     paper_replay_loop: bool = False
 
+    faults: Names = []
+    faults_seed: int = 0
+
     @property
     def is_production(self) -> bool:
         """Whether this process serves real users."""
@@ -182,5 +185,7 @@ class Settings(BaseSettings):
             yield "ENVIRONMENT=production needs DATABASE_URL: the embedded database is for development"
         if self.secret_key is None or len(self.secret_key.get_secret_value()) < LEAST_SECRET_LENGTH:
             yield f"ENVIRONMENT=production needs a SECRET_KEY of at least {LEAST_SECRET_LENGTH} characters"
+        if self.faults:
+            yield "ENVIRONMENT=production refuses FAULTS"
         if unlimited := [f"RATE_LIMIT_{name.upper()}=0" for name, limit in self.rate_limits.items() if not limit]:
             yield f"ENVIRONMENT=production refuses {', '.join(unlimited)}: 0 is unlimited"

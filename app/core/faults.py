@@ -28,13 +28,17 @@ POINTS = {
     "idempotency.claimed": "a request owns its key, and has done nothing",
     "idempotency.done": "a request had its effect, its answer is not stored",
     "idempotency.stored": "an answer is stored, and not sent",
-    "relay.read": "events are read from the log, none is told",
-    "relay.told": "events are told, and not marked",
+    "relay.read": "events are read from the log, and neither marked nor told",
+    "relay.told": "events are marked and told",
 }
 
 
 class FaultInjected(Exception):
     """What a fault point raises when it is told to."""
+
+
+class FaultsInvalid(ValueError):
+    """An entry of FAULTS that means nothing."""
 
 
 class Action(StrEnum):
@@ -87,7 +91,7 @@ def install(handler: Handler | None) -> None:
 
 
 def parse(entries: Sequence[str]) -> list[Fault]:
-    """The faults of FAULTS' entries; ValueError says which is wrong and how."""
+    """The faults of FAULTS' entries; FaultsInvalid says which is wrong and how."""
     return [_fault(entry) for entry in entries]
 
 
@@ -123,9 +127,9 @@ def _fault(entry: str) -> Fault:
     point, _, rest = entry.partition(":")
     action, *options = rest.split(":")
     if point != "*" and point not in POINTS:
-        raise ValueError(f"{point} is no fault point; there is {', '.join(POINTS)}")
+        raise FaultsInvalid(f"{point} is no fault point; there is {', '.join(POINTS)}")
     if action not in list(Action):
-        raise ValueError(f"{entry}: {action or 'nothing'} is none of {', '.join(Action)}")
+        raise FaultsInvalid(f"{entry}: {action or 'nothing'} is none of {', '.join(Action)}")
     fault = Fault(point, Action(action))
     for option in options:
         name, _, value = option.partition("=")
@@ -133,7 +137,7 @@ def _fault(entry: str) -> Fault:
             attribute, convert = _OPTIONS[name]
             setattr(fault, attribute, convert(value))
         except (KeyError, ValueError):
-            raise ValueError(f"{entry}: {option} is none of nth=N, p=0.1, s=0.5") from None
+            raise FaultsInvalid(f"{entry}: {option} is none of nth=N, p=0.1, s=0.5") from None
     return fault
 
 

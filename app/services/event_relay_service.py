@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from app.core.broadcast import Broadcast
+from app.core.faults import buggify
 from app.domain.channels import user_topic
 from app.models.event import Event
 from app.repositories.unit_of_work import EVENTS_TOPIC, UnitOfWork, UnitOfWorkFactory
@@ -58,9 +59,11 @@ class EventRelayService:
             events = await work.events.claim_unsent(BATCH)
             if not events:
                 return 0
+            await buggify("relay.read")
             for fan_out in self._fan_out:
                 await fan_out(work, events)
             await work.events.mark_sent([event.id for event in events])
             for event in events:
                 work.hint(user_topic(event.user_id), encode_logged(event))
+        await buggify("relay.told")
         return len(events)

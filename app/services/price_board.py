@@ -91,6 +91,9 @@ class PriceBoard:
         if not is_acceptable(tick, self._taken.get(pair_id)):
             return
         quote = Quote(tick, received_at, self._markets.get(pair_id, UNKNOWN_MARKET))
+        shown = self._quotes.get(pair_id)
+        # A feed that is read anew may go back behind what was shown while another engine judged.
+        is_shown = is_shown and (shown is None or tick.sequence >= shown.tick.sequence)
         if is_shown:
             self._quotes[pair_id] = quote
         self._keep(tick, received_at)
