@@ -13,6 +13,7 @@ from app.services.resting_cancels import BATCH, RestingCancels
 
 REASON = "cancel_all_after"
 AT_ONCE = 50
+WATCH_SECONDS = 0.5
 # What a firing could not end yet (an entry on its way, a halted market) is looked at again after this.
 AGAIN_AFTER = timedelta(seconds=2)
 
@@ -50,6 +51,12 @@ class DeadManSwitchService:
             if isinstance(outcome, BaseException):
                 raise outcome
         return len(due)
+
+    async def watch(self) -> None:
+        """Fire what is due, forever."""
+        while True:
+            await self.fire_due()
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def _fire(self, switch: DeadManSwitch) -> None:
         until = switch.fired_at

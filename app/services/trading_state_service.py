@@ -43,7 +43,7 @@ class TradingStateService:
         broadcast.subscribe(STATES_TOPIC, lambda _: self._changed.set())
 
     def ruling(self, subject: Subject) -> Ruling:
-        """The state that counts for a subject as of the last refresh, at most a second ago while `run` runs."""
+        """The state that counts for a subject as of the last refresh: a second ago at most while `guard` runs."""
         return effective(self._rows[key] for key in subject.keys if key in self._rows)
 
     async def set_state(
@@ -74,16 +74,22 @@ class TradingStateService:
             rows = await work.trading_states.restricted()
         self._rows = {(row.scope, row.key): row for row in rows}
 
-    async def run(self) -> None:
-        """Keep what is in memory at most a second old; sooner where somebody tells of a change."""
+    async def wait_for_change(self) -> bool:
+        """Wait a second, or until somebody tells of a change; whether somebody did."""
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
+
+    async def guard(self) -> None:
+        """Refresh, enforce and release, forever: each second, and at once where somebody tells of a change."""
         while True:
-            self._changed.clear()
-            await self.refresh()
-            try:
-                async with asyncio.timeout(REFRESH_SECONDS):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await self.enforce()
+            await self.release_held()
+            await self.wait_for_change()
 
     async def enforce(self) -> int:
         """Ask for the cancel of every entry that rests where trading is reducing; how many.
