@@ -62,6 +62,16 @@ async def current_user(user: OptionalUser) -> AuthenticatedUser:
 CurrentUser = Annotated[AuthenticatedUser, Depends(current_user)]
 
 
+async def admin(user: CurrentUser) -> AuthenticatedUser:
+    """Who asks, where they are an administrator; FORBIDDEN otherwise."""
+    if not user.is_superuser:
+        raise Forbidden
+    return user
+
+
+AdminUser = Annotated[AuthenticatedUser, Depends(admin)]
+
+
 async def trader(user: CurrentUser) -> AuthenticatedUser:
     """Who asks, where they may trade; FEATURE_NOT_ENABLED otherwise."""
     if "trade" not in user.permissions:
@@ -118,6 +128,12 @@ async def verdict_on(container: Container, name: str, caller: str) -> Verdict | 
     """Count a request of a caller against a class of limits; None where that class has no limit."""
     per_minute = container.settings.rate_limits[name]
     return await container.limiter.take(_policy(name, per_minute), caller) if per_minute else None
+
+
+async def room_of(container: Container, name: str, caller: str) -> Verdict | None:
+    """What a caller has left of a class of limits, uncounted; None where that class has no limit."""
+    per_minute = container.settings.rate_limits[name]
+    return await container.limiter.peek(_policy(name, per_minute), caller) if per_minute else None
 
 
 @lru_cache

@@ -43,10 +43,14 @@ class Verdict:
 
 
 class RateLimiter(Protocol):
-    """Takes one token from the bucket of a policy and a caller."""
+    """Takes one token from the bucket of a policy and a caller, or only looks into it."""
 
     async def take(self, policy: Policy, caller: str) -> Verdict:
         """Count one request of `caller` ("u:7", "ip:<hash>"); never waits for room."""
+        ...
+
+    async def peek(self, policy: Policy, caller: str) -> Verdict:
+        """What `take` would say now, without counting."""
         ...
 
 
@@ -66,26 +70,37 @@ class MemoryRateLimiter:
 
     async def take(self, policy: Policy, caller: str) -> Verdict:
         """Count one request."""
-        capacity = float(policy.per_minute)
-        per_second = capacity / WINDOW_SECONDS
-        now = self._clock.monotonic()
         key = (policy.name, caller)
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(capacity, now)
+            bucket = self._buckets[key] = _Bucket(float(policy.per_minute), self._clock.monotonic())
             if len(self._buckets) > self._max_buckets:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
         # The fraction is kept: flooring it would grant less than the policy under steady load.
-        bucket.tokens = min(capacity, bucket.tokens + max(0.0, now - bucket.at) * per_second)
-        bucket.at = now
+        bucket.tokens, bucket.at = self._filled(policy, bucket), self._clock.monotonic()
         is_allowed = bucket.tokens >= 1
         if is_allowed:
             bucket.tokens -= 1
-        return Verdict(
-            policy,
-            is_allowed,
-            remaining=math.floor(bucket.tokens),
-            retry_seconds=0.0 if is_allowed else (1 - bucket.tokens) / per_second,
-            full_seconds=(capacity - bucket.tokens) / per_second,
-        )
+        return _verdict(policy, bucket.tokens, is_allowed=is_allowed)
+
+    async def peek(self, policy: Policy, caller: str) -> Verdict:
+        """What is left now."""
+        bucket = self._buckets.get((policy.name, caller))
+        tokens = float(policy.per_minute) if bucket is None else self._filled(policy, bucket)
+        return _verdict(policy, tokens, is_allowed=tokens >= 1)
+
+    def _filled(self, policy: Policy, bucket: _Bucket) -> float:
+        passed = max(0.0, self._clock.monotonic() - bucket.at)
+        return min(float(policy.per_minute), bucket.tokens + passed * policy.per_minute / WINDOW_SECONDS)
+
+
+def _verdict(policy: Policy, tokens: float, *, is_allowed: bool) -> Verdict:
+    per_second = policy.per_minute / WINDOW_SECONDS
+    return Verdict(
+        policy,
+        is_allowed,
+        remaining=math.floor(tokens),
+        retry_seconds=0.0 if is_allowed else (1 - tokens) / per_second,
+        full_seconds=(policy.per_minute - tokens) / per_second,
+    )

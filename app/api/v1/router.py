@@ -3,11 +3,13 @@
 from fastapi import APIRouter
 
 from app.api.routing import MarqetRoute
+from app.api.v1 import limits
+from app.api.v1.admin import trading_states
 from app.api.v1.auth.email import email
 from app.api.v1.auth.sessions import sessions
 from app.api.v1.events import events
 from app.api.v1.prices import prices
-from app.api.v1.trading import orders, pairs, positions, routing, trades
+from app.api.v1.trading import cancel_all_after, orders, pairs, positions, routing, trades
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
 # Routes are tried in this order: the busiest first.
@@ -20,3 +22,6 @@ api.include_router(positions.routes)
 api.include_router(pairs.routes)
 api.include_router(routing.routes)
 api.include_router(events)
+api.include_router(cancel_all_after.routes)
+api.include_router(limits.routes)
+api.include_router(trading_states.routes)

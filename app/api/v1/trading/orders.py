@@ -55,7 +55,9 @@ async def order_responses(work: UnitOfWork, orders: Sequence[Order]) -> list[Ord
     "",
     status_code=201,
     response_model=OrderResponse,
-    responses=responses(*LEVEL_ERRORS, "PAIR_NOT_FOUND", "TRADE_NOT_FOUND", "ALREADY_EXISTS", *KEY_ERRORS),
+    responses=responses(
+        *LEVEL_ERRORS, "PAIR_NOT_FOUND", "TRADE_NOT_FOUND", "ALREADY_EXISTS", "LIMIT_EXCEEDED", *KEY_ERRORS
+    ),
     dependencies=[rate_limit("trade")],
 )
 async def attach_order(
@@ -119,7 +121,7 @@ async def amend_order(
 
 @routes.delete(
     "/{order_id}",
-    responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "PROVIDER_TIMEOUT"),
+    responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "TRADING_HALTED", "PROVIDER_TIMEOUT"),
     dependencies=[rate_limit("close")],
 )
 async def cancel_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
