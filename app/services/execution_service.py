@@ -49,14 +49,21 @@ class ExecutionService:
     """Sends intents, a bounded number at a time, accounts in turn; whoever wins new -> sent sends, nobody again."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, venues: Venues, pairs: Pairs, booking: BookingService, clock: Clock
+        self,
+        uow: UnitOfWorkFactory,
+        venues: Venues,
+        pairs: Pairs,
+        booking: BookingService,
+        clock: Clock,
+        *,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._uow = uow
         self._venues = venues
         self._pairs = pairs
         self._booking = booking
         self._clock = clock
-        self._slots = FairSlots(AT_ONCE, AT_ONCE_EACH)
+        self._slots = FairSlots(at_once, AT_ONCE_EACH)
         self._sending: set[asyncio.Task[None]] = set()
 
     @property

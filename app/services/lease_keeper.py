@@ -34,12 +34,9 @@ class LeaseKeeper:
     async def take(self, on_wait: Callable[[], None] | None = None) -> int:
         """Wait until the lease is ours; its token. `on_wait` is called once when another holds it."""
         while True:
-            async with self._uow() as work:
-                token = await work.engine_state.take_lease(
-                    self._name, self._holder, LIFE, predecessor_is_dead=self._predecessor_is_dead
-                )
+            token = await self.try_take()
             if token is not None:
-                self._predecessor_is_dead = self.is_standing_by = False
+                self.is_standing_by = False
                 logger.info("Watching {lease} with fence {fence}", lease=self._name, fence=token)
                 return token
             if on_wait is not None and not self.is_standing_by:
@@ -47,14 +44,28 @@ class LeaseKeeper:
             self.is_standing_by = True
             await asyncio.sleep(POLL_SECONDS)
 
+    async def try_take(self) -> int | None:
+        """Take the lease if nobody holds it; its token."""
+        async with self._uow() as work:
+            token = await work.engine_state.take_lease(
+                self._name, self._holder, LIFE, predecessor_is_dead=self._predecessor_is_dead
+            )
+        if token is not None:
+            self._predecessor_is_dead = False
+        return token
+
+    async def renew(self, token: int) -> None:
+        """Hold on to the lease for another while; LeaseLost when a newer holder has it."""
+        async with self._uow() as work:
+            if not await work.engine_state.renew_lease(self._name, token, LIFE):
+                raise LeaseLost(self._name)
+
     async def hold(self, token: int) -> None:
         """Renew until cancelled, then let go; raises LeaseLost when another holder has taken over."""
         try:
             while True:
                 await asyncio.sleep(RENEW_SECONDS)
-                async with self._uow() as work:
-                    if not await work.engine_state.renew_lease(self._name, token, LIFE):
-                        raise LeaseLost(self._name)
+                await self.renew(token)
         except asyncio.CancelledError:
             async with self._uow() as work:
                 await work.engine_state.release_lease(self._name, token)
