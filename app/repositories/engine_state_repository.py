@@ -113,24 +113,24 @@ class EngineStateRepository:
         statement = (
             update(Order)
             .where(
-                table.id == bindparam("order_id"),
+                table.id == bindparam("seen_id"),
                 table.version == bindparam("seen_version"),
                 table.activated_sequence.is_(None),
             )
             .values(
-                activated_sequence=bindparam("sequence"),
-                armed_sequence=bindparam("sequence"),
-                armed_price=bindparam("price"),
+                activated_sequence=bindparam("began_at"),
+                armed_sequence=bindparam("began_at"),
+                armed_price=bindparam("began_price"),
             )
         )
         await (await self.session.connection()).execute(
             statement,
             [
                 {
-                    "order_id": one.order_id,
+                    "seen_id": one.order_id,
                     "seen_version": one.version,
-                    "sequence": one.sequence,
-                    "price": one.price,
+                    "began_at": one.sequence,
+                    "began_price": one.price,
                 }
                 for one in activated
             ],

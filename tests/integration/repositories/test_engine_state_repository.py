@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -9,11 +10,14 @@ from uuid import uuid4
 import pytest
 
 from app.bootstrap import Container
-from app.domain.enums import PositionSide, TriggerBy
+from app.domain.enums import OrderRole, OrderSide, OrderStatus, OrderType, PositionSide, TriggerBy
 from app.domain.prices import Tick
+from app.domain.triggers import Activated
 from app.models.market import Pair
+from app.models.trading import Order
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from tests.factories import create_person
 
 LIFE, RUN_OUT = timedelta(seconds=30), timedelta(seconds=-1)
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -136,6 +140,65 @@ async def test_what_is_saved_and_rolled_back_is_not_there(uow: UnitOfWorkFactory
     sequence, rows = await kept(uow, pair.id)
     assert sequence == 400
     assert 450 not in rows
+
+
+async def trailing_stop(uow: UnitOfWorkFactory, container: Container, status: OrderStatus) -> Order:
+    """A trailing stop that waits for its activation, or has fired since."""
+    person = await create_person(container)
+    pair = container.directory.resolve_pair("BTCUSDT", "paper")
+    async with uow() as work:
+        return await work.orders.add(
+            Order(
+                user_id=person.id,
+                pair_id=pair.id,
+                provider=pair.venue,
+                asset=pair.base,
+                role=OrderRole.EXIT,
+                order_type=OrderType.TRAILING_STOP,
+                side=OrderSide.SELL,
+                quantity=Decimal(1),
+                trailing_stop_distance=Decimal(5),
+                activation_price=Decimal(110),
+                status=status,
+                version=4,
+                armed_sequence=690,
+                armed_price=Decimal(100),
+            )
+        )
+
+
+async def began(uow: UnitOfWorkFactory, order: Order) -> tuple[int | None, int | None, Decimal | None]:
+    async with uow() as work:
+        (row,) = await work.orders.rows([order.id])
+    return row.activated_sequence, row.armed_sequence, row.armed_price
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.TRIGGERED])
+async def test_where_a_trailing_stop_began_is_saved_with_its_checkpoint(
+    uow: UnitOfWorkFactory, container: Container, pair: Pair, status: OrderStatus
+) -> None:
+    order = await trailing_stop(uow, container, status)
+    begun = state(pair.id, 700, {key(695): "112"})
+
+    assert await save(uow, 9, replace(begun, activated=[Activated(order.id, 4, 695, Decimal(111))])) == 0
+
+    assert await began(uow, order) == (695, 695, Decimal(111))
+    again = replace(state(pair.id, 701), activated=[Activated(order.id, 4, 700, Decimal(115))])
+    await save(uow, 9, again)
+    assert await began(uow, order) == (695, 695, Decimal(111))
+
+
+@pytest.mark.parametrize(("token", "version"), [(9, 5), (8, 4)], ids=["another version", "a stale token"])
+async def test_terms_that_changed_since_and_a_stale_token_save_no_activation(
+    uow: UnitOfWorkFactory, container: Container, pair: Pair, token: int, version: int
+) -> None:
+    await save(uow, 9, state(pair.id, 702))
+    order = await trailing_stop(uow, container, OrderStatus.PENDING)
+
+    begun = replace(state(pair.id, 703), activated=[Activated(order.id, version, 695, Decimal(111))])
+    assert await save(uow, token, begun) == (token == 8)
+
+    assert await began(uow, order) == (None, 690, Decimal(100))
 
 
 async def test_two_engines_saving_the_same_pairs_do_not_deadlock(
