@@ -107,13 +107,14 @@ class OrderEngine:
             checkpoints = await work.engine_state.checkpoints(pair_ids)
             rows = await work.engine_state.watermarks(pair_ids)
             orders = await work.orders.watched(pair_ids)
+            limits = await work.pairs.protect_limits(pair_ids)
             # A fill that was committed by the venue and not yet told here is found by asking.
             await work.intents.ask_now(self._matching.name, IntentStatus.RESTING)
         matches = await self._matching.load(pair_ids)
         for pair_id in pair_ids:
             checkpoint = checkpoints.get(pair_id)
             mine = [row for row in rows if row.pair_id == pair_id]
-            self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine)
+            self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine, limits[pair_id])
         self._apply(orders)
         self._queue_matches(matches)
         self._has_latched = True
@@ -261,9 +262,7 @@ class OrderEngine:
         }
         for item in done:
             self._in_flight.pop(crossed[item].crossing.order_id, None)
-        self._has_latched = self._has_latched or any(
-            claim.outcome is ClaimOutcome.LATCHED for claim in claims.values()
-        )
+        self._has_latched = self._has_latched or any(claim.outcome is ClaimOutcome.LATCHED for claim in claims.values())
         intent_ids = [claim.intent_id for claim in claims.values() if claim.intent_id is not None]
         if intent_ids:
             # Beside the queue, so that a slow venue holds up no further claim.

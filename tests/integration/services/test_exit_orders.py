@@ -9,7 +9,7 @@ import pytest
 from app.bootstrap import Container
 from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus, TriggerBy
 from app.domain.errors import Conflict, InvalidRequest, NotFound
-from app.domain.order_terms import ExitLevels, ExitTerms
+from app.domain.order_terms import ExitChanges, ExitTerms
 from app.models.trading import Trade
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
 from app.services.claim_service import ClaimOutcome
@@ -92,7 +92,7 @@ async def test_levels_of_an_unfilled_limit_are_judged_at_its_price(desk: Desk, s
     with pytest.raises(InvalidRequest) as attached:
         await desk.attach(trade, ExitTerms(order_type=OrderType.STOP_LOSS, stop_price=Decimal(stop)))
     with pytest.raises(InvalidRequest) as changed:
-        await desk.exits.amend(desk.user_id, waiting.id, ExitLevels(stop_price=Decimal(stop)))
+        await desk.exits.amend(desk.user_id, waiting.id, ExitChanges(stop_price=Decimal(stop)))
 
     assert (attached.value.code, changed.value.code) == ("STOP_WRONG_SIDE", "STOP_WRONG_SIDE")
 
@@ -145,7 +145,7 @@ async def test_an_amended_exit_is_armed_anew_under_a_new_version(desk: Desk) -> 
     tick = desk.tick("1009", "1011")
     told = await desk.told()
 
-    amended = await desk.exits.amend(desk.user_id, order.id, ExitLevels(stop_price=Decimal(990)))
+    amended = await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(990)))
 
     assert (amended.stop_price, amended.version) == (Decimal(990), order.version + 1)
     assert (amended.armed_sequence, amended.armed_price) == (tick.sequence, tick.mark)
@@ -156,7 +156,7 @@ async def test_a_crossing_of_what_was_before_the_amendment_is_gone(desk: Desk) -
     trade = await opened(desk, stop_price=Decimal(950))
     (order,) = await desk.orders(trade, OrderRole.EXIT)
     crossed = desk.crossed(order)
-    await desk.exits.amend(desk.user_id, order.id, ExitLevels(stop_price=Decimal(960)))
+    await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(960)))
 
     (claim,) = await desk.claim(crossed)
 
@@ -171,7 +171,7 @@ async def test_amending_and_claiming_at_once_have_one_winner(desk: Desk) -> None
         action
         for stop in stops
         for action in (
-            desk.exits.amend(desk.user_id, stop.id, ExitLevels(stop_price=Decimal(960))),
+            desk.exits.amend(desk.user_id, stop.id, ExitChanges(stop_price=Decimal(960))),
             desk.claim(desk.crossed(stop)),
         )
     ]
@@ -189,7 +189,7 @@ async def test_an_exit_that_fired_can_be_neither_amended_nor_cancelled(desk: Des
     await desk.claim(desk.crossed(order))
 
     with pytest.raises(Conflict):
-        await desk.exits.amend(desk.user_id, order.id, ExitLevels(stop_price=Decimal(960)))
+        await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(960)))
     with pytest.raises(Conflict):
         await desk.exits.cancel(desk.user_id, order.id)
 
@@ -201,7 +201,7 @@ async def test_a_latched_exit_cannot_be_amended(desk: Desk) -> None:
     await desk.fire(order)
 
     with pytest.raises(Conflict):
-        await desk.exits.amend(desk.user_id, order.id, ExitLevels(stop_price=Decimal(960)))
+        await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(960)))
 
 
 async def test_an_exit_that_was_let_go_and_amended_watches_from_the_amendment_on(desk: Desk) -> None:
@@ -213,7 +213,7 @@ async def test_an_exit_that_was_let_go_and_amended_watches_from_the_amendment_on
     for price in ("980", "960", "1000"):
         tick = desk.tick(price, price)
 
-    amended = await desk.exits.amend(desk.user_id, order.id, ExitLevels(stop_price=Decimal(970)))
+    amended = await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(970)))
 
     # The ticks since the market closed were not below 970 for this order: it asked for that only now.
     assert watched_terms(amended).watched_after == tick.sequence
@@ -224,7 +224,7 @@ async def test_only_exits_are_amended(desk: Desk) -> None:
     (entry,) = await desk.orders(trade)
 
     with pytest.raises(Conflict):
-        await desk.exits.amend(desk.user_id, entry.id, ExitLevels(stop_price=Decimal(880)))
+        await desk.exits.amend(desk.user_id, entry.id, ExitChanges(stop_price=Decimal(880)))
 
 
 async def test_another_users_order_is_not_there(desk: Desk, container: Container) -> None:
@@ -234,7 +234,7 @@ async def test_another_users_order_is_not_there(desk: Desk, container: Container
 
     for attempt in (
         desk.exits.cancel(other.id, order.id),
-        desk.exits.amend(other.id, order.id, ExitLevels(stop_price=Decimal(960))),
+        desk.exits.amend(other.id, order.id, ExitChanges(stop_price=Decimal(960))),
     ):
         with pytest.raises(NotFound):
             await attempt

@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict, InvalidRequest, NotFound
-from app.domain.order_terms import ExitLevels
+from app.domain.order_terms import ExitChanges
 from app.domain.trading import TradeParams, VenueOutcome
 from app.models.trading import Trade
 from app.services.claim_service import latched_crossing
@@ -132,7 +132,7 @@ class History:
     async def amend(self) -> None:
         if trade := await self.some_trade(TradeStatus.OPEN, TradeStatus.SUBMITTED):
             order = self.chance.choice(await self.desk.orders(trade))
-            changes = ExitLevels(stop_price=Decimal(961 if trade.direction else 1039))
+            changes = ExitChanges(stop_price=Decimal(961 if trade.direction else 1039))
             await self.desk.exits.amend(self.desk.user_id, order.id, changes)
 
     async def venue_acts(self) -> None:
