@@ -1,12 +1,12 @@
 """What may be traded: the states of user, pair, venue and the whole, of which the strictest counts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.domain.enums import StateScope, TradingState
 from app.domain.errors import Unavailable
-from app.domain.triggers import Crossing, TriggerOrder
+from app.domain.triggers import Crossing, Tick, TriggerOrder, as_long
 
 # The key of the one global state.
 EVERYTHING = "all"
@@ -122,3 +122,15 @@ def watched_on(terms: TriggerOrder, crossing: Crossing) -> TriggerOrder:
     if crossing.watermark is None:
         return replace(terms, released_sequence=crossing.sequence)
     return replace(terms, released_sequence=crossing.sequence, armed_price=crossing.watermark, activation_price=None)
+
+
+def watched_through(terms: TriggerOrder, ticks: Sequence[Tick]) -> TriggerOrder:
+    """The terms of a held exit after the (sequence, price) ticks that came since, ascending, whatever they reached."""
+    since = [tick for tick in ticks if tick[0] > terms.watched_after]
+    if not since:
+        return terms
+    moved = replace(terms, released_sequence=since[-1][0])
+    if terms.starting_watermark is None:
+        return moved
+    best = max(as_long(terms.side, price) for price in (terms.starting_watermark, *(price for _, price in since)))
+    return replace(moved, armed_price=as_long(terms.side, best))

@@ -9,9 +9,13 @@ from app.core.clock import Clock
 from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event, trade_event
 from app.domain.intents import close_payload
+from app.domain.lifecycle import OPEN_TRADE
+from app.domain.trading_state import Ruling, Subject
 from app.domain.triggers import Crossing
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.booking_service import hint_exits
+from app.services.held_exits import HELD_COLUMNS, held
 from app.services.trade_rows import intent_row
 
 SEND_GRACE = timedelta(seconds=2)
@@ -43,12 +47,13 @@ class Crossed:
 
 
 class ClaimOutcome(StrEnum):
-    """What became of a claim; BUSY: another transaction holds its rows, ask again."""
+    """What became of a claim; BUSY: another transaction holds its rows, ask again; HELD: trading is halted there."""
 
     WON = "won"
     LATCHED = "latched"
     GONE = "gone"
     BUSY = "busy"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class ClaimService:
             trade_ids = {row.id: row.trade_id for row in rows}
             trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id}), skip=True)
             orders = await work.orders.locked([row.id for row in rows if row.trade_id in trades], skip=True)
+            rulings = await work.trading_states.states_for({_subject(trade) for trade in trades.values()})
             won: dict[int, Intent] = {}
             outcomes: dict[int, ClaimOutcome] = {}
             for item in sorted(crossed, key=lambda item: item.by_tick):
@@ -87,7 +93,7 @@ class ClaimService:
                 elif order is None or trade is None:
                     outcomes[order_id] = ClaimOutcome.BUSY
                 else:
-                    outcome = outcomes[order_id] = self._decide(work, order, trade, item)
+                    outcome = outcomes[order_id] = self._decide(work, order, trade, item, rulings[_subject(trade)])
                     if outcome is ClaimOutcome.WON:
                         won[order_id] = self._intent(order, trade)
             await self._write(work, orders, trades, outcomes, list(won.values()))
@@ -106,13 +112,21 @@ class ClaimService:
     ) -> None:
         changed = [orders[i] for i, outcome in outcomes.items() if outcome in (ClaimOutcome.WON, ClaimOutcome.LATCHED)]
         await work.orders.write_together(changed, _WRITTEN)
+        halted = [orders[i] for i, outcome in outcomes.items() if outcome is ClaimOutcome.HELD]
+        await work.orders.write_together(halted, HELD_COLUMNS)
+        hint_exits(work, halted)
         closing = [trades[intent.trade_id] for intent in intents]
         await work.trades.write_together(closing, ["status"])
         await work.intents.add_all(intents)
 
-    def _decide(self, work: UnitOfWork, order: Order, trade: Trade, item: Crossed) -> ClaimOutcome:
+    def _decide(self, work: UnitOfWork, order: Order, trade: Trade, item: Crossed, ruling: Ruling) -> ClaimOutcome:
         if not _is_current(order, item.crossing):
             return ClaimOutcome.GONE
+        if trade.status in OPEN_TRADE and not ruling.may_send:
+            for name, value in held(order, trade.side, item.crossing, self._clock.now()).items():
+                setattr(order, name, value)
+            work.emit(order_event(EventType.ORDER_UPDATED, order, "held"))
+            return ClaimOutcome.HELD
         if trade.status is TradeStatus.OPEN:
             work.orders.move_locked(order, OrderStatus.TRIGGERED, latched_sequence=None, **_facts(item))
             work.trades.move_locked(trade, TradeStatus.CLOSING)
@@ -134,6 +148,10 @@ class ClaimService:
             raise LookupError(f"trade {trade.id} is open without a venue index")
         payload = close_payload(trade.venue_trade_index, trade.side, trade.size)
         return intent_row(order, trade, IntentKind.CLOSE, payload, self._clock.now() + SEND_GRACE)
+
+
+def _subject(trade: Trade) -> Subject:
+    return Subject(trade.user_id, trade.pair_id, trade.provider)
 
 
 def _is_current(order: Order, crossing: Crossing) -> bool:

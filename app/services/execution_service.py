@@ -1,7 +1,7 @@
 """Carries intents to venues: new -> sent by one taker, sent once, and the venue's word booked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,8 +15,9 @@ from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
+from app.domain.trading_state import HALTED_CODE, Subject
 from app.models.market import Pair
-from app.models.trading import Intent
+from app.models.trading import Intent, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import BookingService, settled_topic
 from app.services.providers.base import BaseTradingProvider
@@ -86,8 +87,10 @@ class ExecutionService:
         if not intent_ids:
             return
         async with self._uow() as work:
-            taken = await self._take(work, intent_ids)
+            taken, halted = await self._take(work, intent_ids)
         await buggify("intent.taken")
+        for intent_id in halted:
+            await self._booking.refuse_unsent(intent_id, HALTED_CODE)
         outcomes = await asyncio.gather(*(self._deliver_in_turn(intent) for intent in taken), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
@@ -107,16 +110,22 @@ class ExecutionService:
         pair = self._pairs.by_id(intent.pair_id)
         return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
 
-    async def _take(self, work: UnitOfWork, intent_ids: Sequence[int]) -> Sequence[Intent]:
-        """Those that are ours to send now; one whose rows another transaction holds is left to settlement."""
+    async def _take(self, work: UnitOfWork, intent_ids: Sequence[int]) -> tuple[Sequence[Intent], Sequence[int]]:
+        """Those that are ours to send now, and the ids of those that trading states forbid.
+
+        Where several trades are sent for, one whose rows another transaction holds is left to settlement.
+        """
         rows = await work.intents.rows(intent_ids)
-        trades = await work.trades.locked([intent.trade_id for intent in rows], skip=True)
-        orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=True)
+        skip = len({intent.trade_id for intent in rows}) > 1
+        trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
+        orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=skip)
         wanted = [
             i.id
             for i in rows
             if i.order_id in orders and (i.kind is IntentKind.CANCEL or orders[i.order_id].status in _SENDABLE)
         ]
+        halted = await _forbidden(work, [intent for intent in rows if intent.id in wanted], trades)
+        wanted = [intent_id for intent_id in wanted if intent_id not in halted]
         taken = await work.intents.take_for_sending(wanted, NOT_AFTER, CHECK_AFTER)
         sent = [orders[intent.order_id] for intent in taken if intent.kind is not IntentKind.CANCEL]
         begun = {order.trade_id: trades[order.trade_id or 0] for order in sent}
@@ -128,7 +137,7 @@ class ExecutionService:
             work.trades.move_locked(trade, TradeStatus.SUBMITTED)
         await work.orders.write_together(sent, ["status"])
         await work.trades.write_together(pending, ["status"])
-        return taken
+        return taken, halted
 
     async def _deliver_in_turn(self, intent: Intent) -> None:
         async with self._slots.slot(intent.venue_account_id):
@@ -172,6 +181,18 @@ class ExecutionService:
                 work.orders.move_locked(order, OrderStatus.UNKNOWN, unknown_since=now, reason="PROVIDER_TIMEOUT")
                 work.emit(order_event(EventType.ORDER_UPDATED, order, "unknown"))
                 work.hint(settled_topic(order.id), b"")
+
+
+async def _forbidden(work: UnitOfWork, intents: Sequence[Intent], trades: Mapping[int, Trade]) -> Sequence[int]:
+    """The ids of the intents that may not be sent now: none of a halted market, no opening of a reducing one."""
+    subjects = {i.id: Subject(trades[i.trade_id].user_id, i.pair_id, i.provider) for i in intents}
+    rulings = await work.trading_states.states_for(set(subjects.values()))
+    return [
+        intent.id
+        for intent in intents
+        if not rulings[subjects[intent.id]].may_send
+        or (intent.kind is IntentKind.OPEN and not rulings[subjects[intent.id]].may_open)
+    ]
 
 
 def _subject(intent: Intent) -> int:

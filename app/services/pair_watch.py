@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from app.domain.enums import PositionSide, TriggerBy
 from app.domain.prices import PROTECT_LIMIT, UNGUARDED, Tick, judged_by_guard
+from app.domain.trading_state import watched_on, watched_through
 from app.domain.trigger_book import TriggerBook, Watermark
-from app.domain.triggers import Activated, Crossing
+from app.domain.triggers import Activated, Crossing, TriggerOrder
 from app.models.market import WatermarkRow
 from app.models.trading import Order
 from app.repositories.engine_state_repository import EngineState, WatermarkKey
@@ -60,6 +61,7 @@ class PairWatch:
         self._series_of: dict[int, Series] = {}
         self._versions: dict[int, int] = {}
         self._unarmed: dict[int, Order] | None = {}
+        self._held: dict[int, TriggerOrder] = {}
         self._protect_limit = protect_limit
         self._guard = UNGUARDED
         self._held_back: deque[int] = deque(maxlen=MOST_HELD_BACK)
@@ -87,9 +89,10 @@ class PairWatch:
             price = _price(tick, series)
             if price is not None and (is_believed or not series.price_protect):
                 crossings += book.on_price(tick.sequence, price)
-        for crossing in crossings:
+        fired = [crossing for crossing in crossings if not self._put_back(crossing)]
+        for crossing in fired:
             self._drop(crossing.order_id)
-        return late + [Crossed(crossing, tick.at, tick.source) for crossing in crossings]
+        return late + [Crossed(crossing, tick.at, tick.source) for crossing in fired]
 
     def watch(self, order: Order, kept: Sequence[Tick]) -> list[Crossed]:
         """Watch an exit, or its newer version; what the kept ticks after it was armed already fired."""
@@ -110,6 +113,14 @@ class PairWatch:
             for tick in kept
             if tick.sequence not in unseen and (price := _price(tick, series)) is not None
         ]
+        if order.held_since is not None:
+            judged = [tick for tick in priced if tick[0] <= self._judged] if is_covered else ()
+            terms = self._held[order.id] = watched_through(terms, judged)
+            book.add(terms)
+            self._series_of[order.id] = series
+            self._versions[order.id] = order.version
+            return []
+        self._held.pop(order.id, None)
         crossing = book.add(terms, priced if is_covered else ())
         if crossing is None:
             self._series_of[order.id] = series
@@ -128,7 +139,8 @@ class PairWatch:
 
     def knows(self, order: Order) -> bool:
         """Whether an exit is watched as its row stands."""
-        return self._versions.get(order.id) == order.version
+        is_held = order.id in self._held
+        return self._versions.get(order.id) == order.version and is_held is (order.held_since is not None)
 
     def savable_state(self) -> EngineState | None:
         """The state to write now: as of a tick that nothing unsettled stands before. None when there is none."""
@@ -148,7 +160,17 @@ class PairWatch:
     def __len__(self) -> int:
         return len(self._series_of) + len(self._unarmed or ())
 
+    def _put_back(self, crossing: Crossing) -> bool:
+        """Watch an exit on that fired while it is held: it ratchets, and fires once it is released."""
+        terms = self._held.get(crossing.order_id)
+        if terms is None:
+            return False
+        terms = self._held[crossing.order_id] = watched_on(terms, crossing)
+        self._books[self._series_of[crossing.order_id]].add(terms)
+        return True
+
     def _drop(self, order_id: int) -> Series | None:
+        self._held.pop(order_id, None)
         self._versions.pop(order_id, None)
         return self._series_of.pop(order_id, None)
 
