@@ -31,7 +31,7 @@ from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.factory import ProviderFactory
-from app.services.providers.registry import PaperFeedChoice, paper_feed, paper_provider
+from app.services.providers.registry import PaperFeedChoice, PaperTerms, paper_feed, paper_provider
 from app.services.providers.router import ProviderRouter
 from app.services.resting_cancels import RestingCancels
 from app.services.settlement_service import SettlementService
@@ -79,7 +79,7 @@ async def wire_trading(
     feed = paper_feed(_feed_choice(settings), clock)
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [feed], broadcast, clock)
-    paper = paper_provider(engine_uow, board, directory, clock, Decimal(settings.paper_starting_balance))
+    paper = paper_provider(engine_uow, board, directory, clock, _paper_terms(settings))
     engine_factory = ProviderFactory({paper.name: paper})
     factory = ProviderFactory({paper.name: paper.on_pool(uow)})
     rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
@@ -146,6 +146,17 @@ async def settle_forever(settlement: SettlementService, idempotency: Idempotency
             await idempotency.purge()
         passes += 1
         await asyncio.sleep(SETTLE_SECONDS)
+
+
+def _paper_terms(settings: Settings) -> PaperTerms:
+    return PaperTerms(
+        starting_balance=Decimal(settings.paper_starting_balance),
+        settle_ticks=settings.paper_settle_ticks,
+        fill_parts=settings.paper_fill_parts,
+        funding_rate=settings.paper_funding_rate,
+        funding_seconds=settings.paper_funding_seconds,
+        native_exits=settings.paper_native_exits,
+    )
 
 
 def _feed_choice(settings: Settings) -> PaperFeedChoice:

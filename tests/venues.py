@@ -20,12 +20,14 @@ from app.models.paper import PaperLedgerEntry
 from app.services.pair_directory import PairDirectory
 from app.services.price_board import no_price_yet, price_of
 from app.services.providers.base import BaseTradingProvider
-from app.services.providers.paper.books import PaperMatch
+from app.services.providers.paper.matches import PaperMatch
 from app.services.providers.paper.provider import PaperProvider
+from app.services.providers.paper.terms import PaperTerms
 from tests.factories import create_person
 from tests.fakes import ManualClock
 
 STARTING_BALANCE = Decimal(10_000)
+TERMS = PaperTerms(starting_balance=STARTING_BALANCE)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _client_ids = itertools.count(1)
 _pairs = itertools.count(1)
@@ -105,14 +107,17 @@ class HandBoard:
 class PaperVenue:
     """The paper venue on the test's database, its ticks made by hand; `matches` are what ticks did, uncommitted."""
 
-    def __init__(self, container: Container, directory: PairDirectory, board: HandBoard, pair: Pair) -> None:
+    def __init__(
+        self, container: Container, directory: PairDirectory, board: HandBoard, pair: Pair, terms: PaperTerms = TERMS
+    ) -> None:
         self.container = container
+        self.terms = terms
         self.directory = directory
         self.board = board
         self.pair = pair
         self.uow = container.uow
         self.matches: list[PaperMatch] = []
-        self.provider = PaperProvider(self.uow, board, directory, board.clock, STARTING_BALANCE)
+        self.provider = PaperProvider(self.uow, board, directory, board.clock, terms)
         self.provider.market.on_late_match(self.matches.extend)
 
     async def start(self) -> None:
@@ -121,7 +126,7 @@ class PaperVenue:
 
     def restarted(self) -> "PaperVenue":
         """Another process on the same database that sees the same ticks; it has not started to watch."""
-        return PaperVenue(self.container, self.directory, self.board, self.pair)
+        return PaperVenue(self.container, self.directory, self.board, self.pair, self.terms)
 
     async def new_account(self) -> VenueRef:
         person = await create_person(self.container)
@@ -202,12 +207,12 @@ async def new_pair(container: Container) -> Pair:
 
 
 @asynccontextmanager
-async def paper_venue(container: Container) -> AsyncIterator[PaperVenue]:
+async def paper_venue(container: Container, terms: PaperTerms = TERMS) -> AsyncIterator[PaperVenue]:
     """A paper venue that watches its own new pair, at the price 100 / 101."""
     pair = await new_pair(container)
     directory = PairDirectory(container.uow)
     await directory.load()
-    venue = PaperVenue(container, directory, HandBoard(), pair)
+    venue = PaperVenue(container, directory, HandBoard(), pair, terms)
     await venue.start()
     venue.tick("100", "101")
     yield venue

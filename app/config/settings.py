@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -100,6 +101,11 @@ class Settings(BaseSettings):
     paper_replay: Names = []
     paper_replay_speed: float = Field(default=1.0, ge=0.001, le=1_000_000)
     paper_replay_loop: bool = False
+    paper_settle_ticks: int = Field(default=0, ge=0, le=1000)
+    paper_fill_parts: int = Field(default=1, ge=1, le=100)
+    paper_funding_rate: Annotated[Decimal, Field(ge=Decimal("-0.01"), le=Decimal("0.01"))] = Decimal("0.0001")
+    paper_funding_seconds: int = Field(default=28_800, ge=0)
+    paper_native_exits: bool = False
 
     faults: Names = []
     faults_seed: int = 0

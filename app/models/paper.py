@@ -121,9 +121,6 @@ class PaperOrder(Base, Timestamped):
     fill_price: Mapped[Money | None]
     fee: Mapped[Money | None]
     pnl: Mapped[Money | None]
-    mark_price: Mapped[Money | None]
-    size_left: Mapped[Money | None]
-    margin_left: Mapped[Money | None]
     filled: Mapped[Money] = mapped_column(server_default="0")
     fill_count: Mapped[int] = mapped_column(server_default="0")
     parts: Mapped[int] = mapped_column(server_default="1")
@@ -148,9 +145,6 @@ class PaperOrder(Base, Timestamped):
         positive_check("fill_price"),
         amount_check("fee"),
         finite_check("pnl"),
-        positive_check("mark_price"),
-        amount_check("size_left"),
-        amount_check("margin_left"),
         amount_check("filled"),
         CheckConstraint("filled <= size", name="not_overfilled"),
         CheckConstraint("parts > 0", name="parts_positive"),

@@ -54,6 +54,13 @@ class LockedAccount(NamedTuple):
     now: datetime
 
 
+class Owner(NamedTuple):
+    """A locked account as fills and fundings see it: the venue account that it is ours by, and its free USDC."""
+
+    venue_account_id: int
+    free: Decimal
+
+
 class AccountDifference(NamedTuple):
     """An account whose row does not say what its ledger entries sum to, or what is open and rests; all in USDC."""
 
@@ -85,12 +92,12 @@ class PaperAccountRepository(Repository[PaperAccount]):
             raise LookupError(f"the paper account of user {user_id} vanished while it was opened")
         return locked
 
-    async def lock_all(self, ids: Sequence[int]) -> dict[int, int]:
-        """Lock accounts; answers the venue account of each by its id."""
+    async def lock_all(self, ids: Sequence[int]) -> dict[int, Owner]:
+        """Lock accounts by ascending id; answers who has each, by its id."""
         theirs = and_(VenueAccount.user_id == PaperAccount.user_id, VenueAccount.venue == "paper")
-        query = select(PaperAccount.id, VenueAccount.id).join(VenueAccount, theirs).where(PaperAccount.id.in_(ids))
-        rows = await self.session.execute(query.order_by(PaperAccount.id).with_for_update(of=PaperAccount))
-        return dict(rows.all())
+        query = select(PaperAccount.id, VenueAccount.id, PaperAccount.balance).join(VenueAccount, theirs)
+        query = query.where(PaperAccount.id.in_(ids)).order_by(PaperAccount.id).with_for_update(of=PaperAccount)
+        return {row[0]: Owner(row[1], row[2]) for row in await self.session.execute(query)}
 
     async def now(self) -> datetime:
         """The database's clock."""

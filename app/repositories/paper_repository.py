@@ -1,23 +1,26 @@
-"""The paper venue's orders and positions."""
+"""The paper venue's orders, fills and positions."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, exists, select, tuple_, update
 
 from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.errors import InvalidTransition
 from app.domain.money import ZERO
-from app.models.paper import PaperAccount, PaperOrder, PaperPosition
+from app.models.paper import PaperAccount, PaperFill, PaperOrder, PaperPosition
 from app.repositories.base import Repository
+
+LIVE = (PaperOrderStatus.WORKING, PaperOrderStatus.RESTING)
 
 
 class Execution(NamedTuple):
-    """An order and the position that it opened or reduced; None where it has none (yet)."""
+    """An order, the position that it opened or reduces (None where it has none yet), and its fills in order."""
 
     order: PaperOrder
     position: PaperPosition | None
+    fills: Sequence[PaperFill] = ()
 
 
 class PaperRepository(Repository[PaperOrder]):
@@ -38,11 +41,15 @@ class PaperRepository(Repository[PaperOrder]):
         query = select(PaperPosition).where(PaperPosition.id.in_(ids))
         return {row.id: row for row in await self.session.scalars(query, execution_options=_AS_IT_IS)}
 
-    async def resting_orders(self, pair_ids: Sequence[int]) -> Sequence[PaperOrder]:
-        """Every resting order of pairs, by id."""
-        is_resting = PaperOrder.status == PaperOrderStatus.RESTING
-        query = select(PaperOrder).where(PaperOrder.pair_id.in_(pair_ids), is_resting)
+    async def live_orders(self, pair_ids: Sequence[int]) -> Sequence[PaperOrder]:
+        """Every working or resting order of pairs, by id."""
+        query = select(PaperOrder).where(PaperOrder.pair_id.in_(pair_ids), _IS_LIVE)
         return await self.all_of(query.order_by(PaperOrder.id))
+
+    async def live_orders_on(self, position_ids: Sequence[int]) -> Sequence[PaperOrder]:
+        """The orders as they are now that still open, reduce or guard positions, by id."""
+        query = select(PaperOrder).where(PaperOrder.position_id.in_(position_ids), _IS_LIVE).order_by(PaperOrder.id)
+        return (await self.session.scalars(query, execution_options=_AS_IT_IS)).all()
 
     async def open_positions(self, pair_ids: Sequence[int]) -> Sequence[PaperPosition]:
         """Every open position of pairs, by id."""
@@ -61,15 +68,20 @@ class PaperRepository(Repository[PaperOrder]):
         ]
 
     async def fills_since(self, account_id: int, pair_id: int, since: datetime) -> Sequence[Execution]:
-        """The executions of an account on a pair, oldest first."""
-        is_filled = PaperOrder.status == PaperOrderStatus.FILLED
-        mine = (PaperOrder.account_id == account_id) & (PaperOrder.pair_id == pair_id)
-        return await self._executions(mine & is_filled & (PaperOrder.filled_at >= since), by=PaperOrder.filled_at)
+        """The executions of an account on a pair, oldest first, each with its one fill."""
+        query = (
+            select(PaperOrder, PaperPosition, PaperFill)
+            .join(PaperFill, PaperFill.order_id == PaperOrder.id)
+            .join(PaperPosition, PaperPosition.id == PaperFill.position_id)
+            .where(PaperOrder.account_id == account_id, PaperOrder.pair_id == pair_id, PaperFill.at >= since)
+            .order_by(PaperFill.at, PaperFill.id)
+            .execution_options(**_AS_IT_IS)
+        )
+        return [Execution(order, position, [fill]) for order, position, fill in await self.session.execute(query)]
 
     async def is_in_use(self, account_id: int) -> bool:
-        """Whether an account has an open position or a resting order."""
-        is_resting = PaperOrder.status == PaperOrderStatus.RESTING
-        order = exists().where(PaperOrder.account_id == account_id, is_resting)
+        """Whether an account has an open position, or an order that works or rests."""
+        order = exists().where(PaperOrder.account_id == account_id, _IS_LIVE)
         position = exists().where(PaperPosition.account_id == account_id, _IS_OPEN)
         return bool(await self.session.scalar(select(order | position)))
 
@@ -79,17 +91,16 @@ class PaperRepository(Repository[PaperOrder]):
         of_orders = select(PaperOrder.account_id).where(PaperOrder.id.in_(order_ids))
         return (await self.session.scalars(of_positions.union(of_orders))).all()
 
-    async def add_all(self, rows: Sequence[PaperOrder | PaperPosition]) -> None:
+    async def add_all(self, rows: Sequence[PaperOrder | PaperPosition | PaperFill]) -> None:
         """Insert rows and read back what the database gave them."""
         self.session.add_all(rows)
         await self.session.flush()
 
     async def change_order(self, order: PaperOrder, **values: object) -> None:
-        """UPDATE an order where it rests; raises InvalidTransition where it does not."""
-        is_resting = PaperOrder.status == PaperOrderStatus.RESTING
-        statement = update(PaperOrder).where(PaperOrder.id == order.id, is_resting).values(values)
+        """UPDATE an order where it works or rests; raises InvalidTransition where it does not."""
+        statement = update(PaperOrder).where(PaperOrder.id == order.id, _IS_LIVE).values(values)
         if await self.session.scalar(statement.returning(PaperOrder), execution_options=_AS_IT_IS) is None:
-            raise InvalidTransition(f"paper order {order.id} does not rest")
+            raise InvalidTransition(f"paper order {order.id} neither works nor rests")
 
     async def change_position(self, position: PaperPosition, **values: object) -> None:
         """UPDATE a position where it is open; raises InvalidTransition where it is not."""
@@ -97,18 +108,28 @@ class PaperRepository(Repository[PaperOrder]):
         if await self.session.scalar(statement.returning(PaperPosition), execution_options=_AS_IT_IS) is None:
             raise InvalidTransition(f"paper position {position.id} is not open")
 
-    async def end_positions(self, ids: Sequence[int], end: PaperPositionStatus, at: datetime) -> None:
-        """UPDATE positions to nothing left where they are open; raises InvalidTransition when one is not."""
-        statement = update(PaperPosition).where(PaperPosition.id.in_(ids), _IS_OPEN)
-        ended = statement.values(status=end, size=ZERO, margin=ZERO, closed_at=at).returning(PaperPosition.id)
-        if ids and len((await self.session.scalars(ended, execution_options=_AS_IT_IS)).all()) != len(ids):
-            raise InvalidTransition(f"not every one of the paper positions {list(ids)} is open")
+    async def end_positions(self, ends: Sequence[tuple[int, int]], end: PaperPositionStatus, at: datetime) -> None:
+        """UPDATE positions (id, tick) to nothing left where they are open; InvalidTransition when one is not."""
+        for sequence in sorted({sequence for _, sequence in ends}):
+            ids = [row_id for row_id, ended_by in ends if ended_by == sequence]
+            statement = update(PaperPosition).where(PaperPosition.id.in_(ids), _IS_OPEN)
+            ended = statement.values(status=end, size=ZERO, margin=ZERO, closed_at=at, closed_sequence=sequence)
+            done = await self.session.scalars(ended.returning(PaperPosition.id), execution_options=_AS_IT_IS)
+            if len(done.all()) != len(ids):
+                raise InvalidTransition(f"not every one of the paper positions {ids} is open")
 
-    async def _executions(self, *which: ColumnElement[bool], by: Any = PaperOrder.id) -> list[Execution]:
+    async def _executions(self, *which: ColumnElement[bool]) -> list[Execution]:
         joined = select(PaperOrder, PaperPosition).outerjoin(PaperPosition, PaperPosition.id == PaperOrder.position_id)
-        query = joined.where(*which).order_by(by, PaperOrder.id).execution_options(**_AS_IT_IS)
-        return [Execution(order, position) for order, position in await self.session.execute(query)]
+        query = joined.where(*which).order_by(PaperOrder.id).execution_options(**_AS_IT_IS)
+        rows = (await self.session.execute(query)).all()
+        filled = [order.id for order, _ in rows if order.fill_count]
+        fills = select(PaperFill).where(PaperFill.order_id.in_(filled)).order_by(PaperFill.order_id, PaperFill.number)
+        fills_of: dict[int, list[PaperFill]] = {order.id: [] for order, _ in rows}
+        for fill in await self.session.scalars(fills) if filled else ():
+            fills_of[fill.order_id].append(fill)
+        return [Execution(order, position, fills_of[order.id]) for order, position in rows]
 
 
 _IS_OPEN = PaperPosition.status == PaperPositionStatus.OPEN
+_IS_LIVE = PaperOrder.status.in_(LIVE)
 _AS_IT_IS = {"populate_existing": True, "synchronize_session": False}

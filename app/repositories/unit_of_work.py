@@ -22,6 +22,7 @@ from app.repositories.invariant_repository import InvariantRepository
 from app.repositories.order_repository import OrderRepository
 from app.repositories.pair_repository import PairRepository
 from app.repositories.paper_account_repository import PaperAccountRepository
+from app.repositories.paper_funding_repository import PaperFundingRepository
 from app.repositories.paper_repository import PaperRepository
 from app.repositories.position_repository import PositionRepository
 from app.repositories.session_repository import SessionRepository
@@ -70,6 +71,7 @@ class UnitOfWork:
         self.switches = DeadManSwitchRepository(session)
         self.exposure = ExposureRepository(session)
         self.paper = PaperRepository(session)
+        self.paper_funding = PaperFundingRepository(session)
         self.paper_accounts = PaperAccountRepository(session)
         return self
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
     _create_control()
     _paper_fills()
     _paper_funding()
+    _index_expiry("status IN ('pending', 'partially_filled')")
     op.create_index(
         "ix_trades_venue_account_id_live",
         "trades",
@@ -45,6 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
+    _index_expiry("status = 'pending'")
     _drop_paper_funding()
     _drop_paper_fills()
     op.drop_index("ix_orders_user_id_watched", table_name="orders")
@@ -57,6 +59,13 @@ def downgrade() -> None:
     op.drop_table("dead_man_switches")
     op.drop_table("trading_state_changes")
     op.drop_table("trading_states")
+
+
+def _index_expiry(condition: str) -> None:
+    op.drop_index("ix_orders_expires_at", table_name="orders")
+    op.create_index(
+        "ix_orders_expires_at", "orders", ["expires_at"], unique=False, postgresql_where=sa.text(condition)
+    )
 
 
 def _create_control() -> None:
@@ -202,6 +211,8 @@ def _paper_fills() -> None:
         " ORDER BY o.filled_at, o.id"
     )
     op.execute("UPDATE paper_orders SET filled = size, fill_count = 1 WHERE status = 'filled'")
+    for name in _IN_FILLS:
+        op.drop_column("paper_orders", name)
     op.execute(
         "UPDATE paper_positions p SET closed_sequence = f.sequence FROM paper_fills f"
         " WHERE f.position_id = p.id AND f.size_left = 0 AND p.status <> 'open'"
@@ -220,6 +231,15 @@ def _drop_paper_fills() -> None:
         op.drop_column("paper_orders", name)
     for name in ("settle_ticks", "parts", "fill_count", "filled"):
         op.drop_column("paper_orders", name)
+    for name in _IN_FILLS:
+        op.add_column("paper_orders", _amount(name, null=True))
+        rule = _is_positive if name == "mark_price" else _is_amount
+        constraint = rule("paper_orders", name)
+        op.create_check_constraint(str(constraint.name), "paper_orders", constraint.sqltext)
+    op.execute(
+        "UPDATE paper_orders o SET mark_price = f.mark_price, size_left = f.size_left, margin_left = f.margin_left"
+        " FROM paper_fills f WHERE f.order_id = o.id"
+    )
     op.drop_column("paper_positions", "closed_sequence")
     op.drop_table("paper_fills")
 
@@ -228,6 +248,8 @@ def _paper_count(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Integer(), server_default="1" if name == "parts" else "0", nullable=False)
 
 
+# What of an order's one fill stood on the order itself.
+_IN_FILLS = ("mark_price", "size_left", "margin_left")
 _PAPER_ORDER_CHECKS = {
     "filled_amount": "filled >= 0 AND filled < 1e20",
     "not_overfilled": "filled <= size",

@@ -9,17 +9,21 @@ from app.domain.prices import Price, Quote, Tick
 from app.domain.trading import (
     AccountRef,
     CloseParams,
+    ExitParams,
     PairListing,
     TradeParams,
     TradeResult,
     VenueBalance,
     VenueCapabilities,
     VenueFill,
+    VenueFunding,
+    VenueOutcome,
     VenuePosition,
     VenueRef,
 )
 
 type OnFill = Callable[[VenueFill], Awaitable[None]]
+type OnFunding = Callable[[VenueFunding], Awaitable[None]]
 
 
 class QuoteBoard(Protocol):
@@ -47,7 +51,7 @@ class EngineBoard(QuoteBoard, Protocol):
 
 
 class Match(Protocol):
-    """Something a tick did inside a venue that matches by itself: a liquidation or a fill of a resting order."""
+    """Something a tick did inside a venue that matches by itself: a funding, a liquidation or a fill of an order."""
 
     @property
     def pair_id(self) -> int:
@@ -112,6 +116,14 @@ class BaseTradingProvider(ABC):
     async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
         """Ask the venue to reduce the position `index` of a pair by `params.size`, once, before `not_after`."""
 
+    async def place_exit(self, params: ExitParams) -> TradeResult:
+        """Ask the venue to hold a reduce-only exit, once, before `not_after`: RESTING until a level is reached.
+
+        It ends with its position, is cancelled by `cancel_order`, and asked about by `query`. REJECTED as
+        NOT_SUPPORTED by a venue without `native_exits`.
+        """
+        return TradeResult(params.client_id, VenueOutcome.REJECTED, reason="NOT_SUPPORTED")
+
     @abstractmethod
     async def cancel_order(self, ref: VenueRef, client_id: int) -> TradeResult:
         """Ask the venue to take a resting order off; the result is what the order became."""
@@ -128,6 +140,10 @@ class BaseTradingProvider(ABC):
     async def fills_since(self, ref: VenueRef, since: datetime) -> list[VenueFill]:
         """Executions of one account and pair from `since` on, oldest first, liquidations included."""
 
+    async def funding_since(self, ref: VenueRef, since: datetime) -> list[VenueFunding]:
+        """Fundings of one account and pair at instants from `since` on, oldest first; none where the venue has none."""
+        return []
+
     @abstractmethod
     async def balance(self, account: AccountRef) -> VenueBalance:
         """The account's money."""
@@ -143,4 +159,17 @@ class BaseTradingProvider(ABC):
         """
         self._listener = listener
 
+    def on_funding(self, listener: OnFunding) -> None:
+        """Register who is told of fundings; a lost call is no harm likewise."""
+        self._funding_listener = listener
+
+    async def tell(self, word: VenueFill | VenueFunding) -> None:
+        """Tell who listens of a fill or a funding."""
+        if isinstance(word, VenueFill):
+            if self._listener is not None:
+                await self._listener(word)
+        elif self._funding_listener is not None:
+            await self._funding_listener(word)
+
     _listener: OnFill | None = None
+    _funding_listener: OnFunding | None = None

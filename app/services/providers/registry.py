@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from app.core.clock import Clock
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -13,8 +12,17 @@ from app.services.providers.paper.replay_feed import ReplayFeed
 from app.services.providers.paper.replay_files import ReplayFileError, read_recording
 from app.services.providers.paper.sample import write_sample
 from app.services.providers.paper.simulated_feed import SimulatedFeed
+from app.services.providers.paper.terms import PaperTerms
 
-__all__ = ["PaperFeedChoice", "ReplayFileError", "paper_feed", "paper_provider", "read_recording", "write_sample"]
+__all__ = [
+    "PaperFeedChoice",
+    "PaperTerms",
+    "ReplayFileError",
+    "paper_feed",
+    "paper_provider",
+    "read_recording",
+    "write_sample",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +45,7 @@ def paper_feed(choice: PaperFeedChoice, clock: Clock) -> PriceFeed:
 
 
 def paper_provider(
-    uow: UnitOfWorkFactory, board: PriceBoard, directory: PairDirectory, clock: Clock, starting_balance: Decimal
+    uow: UnitOfWorkFactory, board: PriceBoard, directory: PairDirectory, clock: Clock, terms: PaperTerms
 ) -> PaperProvider:
     """The paper venue."""
-    return PaperProvider(uow, board, directory, clock, starting_balance)
+    return PaperProvider(uow, board, directory, clock, terms)

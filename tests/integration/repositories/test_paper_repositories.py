@@ -60,7 +60,7 @@ async def test_what_does_not_rest_or_is_not_open_is_not_changed(container: Conta
             await work.paper.change_position(position, status=PaperPositionStatus.LIQUIDATED)
     with pytest.raises(InvalidTransition):
         async with container.uow() as work:
-            await work.paper.end_positions([position.id], PaperPositionStatus.LIQUIDATED, position.created_at)
+            await work.paper.end_positions([(position.id, 1)], PaperPositionStatus.LIQUIDATED, position.created_at)
 
     async with container.uow() as work:
         found = (await work.paper.positions([position.id]))[position.id]

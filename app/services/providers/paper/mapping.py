@@ -3,12 +3,12 @@
 import hashlib
 
 from app.domain.enums import PaperOrderStatus
-from app.domain.money import ZERO
-from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition
-from app.models.paper import PaperOrder, PaperPosition
-from app.repositories.paper_repository import Execution
+from app.domain.trading import TradeResult, VenueFill, VenueFunding, VenueOutcome, VenuePosition
+from app.models.paper import PaperFill, PaperFunding, PaperOrder, PaperPosition
+from app.repositories.paper_repository import LIVE, Execution
 
 _OUTCOMES = {
+    PaperOrderStatus.WORKING: VenueOutcome.ACCEPTED,
     PaperOrderStatus.RESTING: VenueOutcome.RESTING,
     PaperOrderStatus.FILLED: VenueOutcome.FILLED,
     PaperOrderStatus.CANCELLED: VenueOutcome.CANCELLED,
@@ -22,44 +22,65 @@ def transaction_hash(client_id: int) -> str:
 
 
 def result_of(execution: Execution, venue_account_id: int) -> TradeResult:
-    """The venue's word on an order as it stands."""
-    order, position = execution
+    """The venue's word on an order as it stands, with every fill so far."""
+    order, position, _ = execution
     is_accepted = order.status is not PaperOrderStatus.REJECTED
+    is_part_filled = order.status in LIVE and order.fill_count
     return TradeResult(
         client_id=order.client_id,
-        outcome=_OUTCOMES[order.status],
+        outcome=VenueOutcome.PARTIALLY_FILLED if is_part_filled else _OUTCOMES[order.status],
         transaction_hash=transaction_hash(order.client_id) if is_accepted else None,
         venue_trade_index=str(position.id) if position and is_accepted else None,
         reason=order.reason,
         details=order.details,
-        fills=(fill_of(order, position, venue_account_id),)
-        if position and order.status is PaperOrderStatus.FILLED
-        else (),
+        fills=tuple(fills_of(execution, venue_account_id)),
     )
 
 
-def fill_of(order: PaperOrder, position: PaperPosition, venue_account_id: int) -> VenueFill:
-    """The execution of a filled order; one with a negative client id is a liquidation."""
+def fills_of(execution: Execution, venue_account_id: int) -> list[VenueFill]:
+    """The fills of an execution, in order."""
+    return [fill_of(execution.order, fill, venue_account_id) for fill in execution.fills]
+
+
+def fill_of(order: PaperOrder, fill: PaperFill, venue_account_id: int) -> VenueFill:
+    """One fill of an order; an order with a negative client id is a liquidation."""
     is_liquidation = order.client_id < 0
-    size_left = known(order.size_left)
+    name = f"liq-{fill.position_id}" if is_liquidation else f"{order.id}"
     return VenueFill(
-        fill_id=f"paper-liq-{position.id}" if is_liquidation else f"paper-{order.id}",
+        fill_id=f"paper-{name}-{fill.number}" if fill.number else f"paper-{name}",
         client_id=None if is_liquidation else order.client_id,
         venue_account_id=venue_account_id,
-        venue_trade_index=str(position.id),
+        venue_trade_index=str(fill.position_id),
         side=order.side,
-        quantity=known(order.size),
-        price=known(order.fill_price),
-        fee=known(order.fee),
-        pnl=known(order.pnl),
+        quantity=fill.size,
+        price=fill.price,
+        fee=fill.fee,
+        pnl=fill.pnl,
         is_close=order.reduce_only,
-        sequence=known(order.fill_sequence),
-        mark_price=known(order.mark_price),
-        at=known(order.filled_at),
-        size_left=size_left,
-        margin_left=known(order.margin_left),
-        liquidation_price=position.liquidation_price if size_left else ZERO,
+        sequence=fill.sequence,
+        mark_price=fill.mark_price,
+        at=fill.at,
+        size_left=fill.size_left,
+        margin_left=fill.margin_left,
+        liquidation_price=fill.liquidation_price,
         is_liquidation=is_liquidation,
+        is_last=order.status is PaperOrderStatus.FILLED and fill.number == order.fill_count - 1,
+    )
+
+
+def funding_of(funding: PaperFunding, venue_account_id: int) -> VenueFunding:
+    """One funding of a position."""
+    return VenueFunding(
+        venue_account_id=venue_account_id,
+        venue_trade_index=str(funding.position_id),
+        instant=funding.instant,
+        amount=funding.amount,
+        rate=funding.rate,
+        size=funding.size,
+        mark_price=funding.mark_price,
+        sequence=funding.sequence,
+        margin_left=funding.margin_left,
+        liquidation_price=funding.liquidation_price,
     )
 
 

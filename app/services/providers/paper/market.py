@@ -1,22 +1,29 @@
 """The paper venue's matching: books fed by ticks, and what they match booked in the venue's tables."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from itertools import batched
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice, takewhile
 
-from app.domain.enums import PaperOrderStatus, PaperPositionStatus
+from app.domain.enums import PaperPositionStatus
 from app.domain.prices import Tick
-from app.domain.trading import VenueFill
+from app.domain.trading import VenueFill, VenueFunding
 from app.models.paper import PaperOrder, PaperPosition
+from app.repositories.paper_repository import LIVE
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.providers.base import Match, OnFill, QuoteBoard
-from app.services.providers.paper.books import MatchKind, PairBooks, PaperMatch
+from app.services.providers.base import Match, QuoteBoard
+from app.services.providers.paper.books import FundingClock, PairBooks
 from app.services.providers.paper.catalogue import VENUE
-from app.services.providers.paper.matching import PairOf, book_matches
+from app.services.providers.paper.funding import book_funding
+from app.services.providers.paper.matches import ORDER_KINDS, MatchKind, PaperMatch
+from app.services.providers.paper.matching import Booked, PairOf, book_matches
+from app.services.providers.paper.stepping import book_steps
+from app.services.providers.paper.terms import PaperTerms
 
 BATCH = 100
 
 type OnLateMatch = Callable[[Sequence[PaperMatch]], None]
+type Tell = Callable[[VenueFill | VenueFunding], Awaitable[None]]
 
 
 class PaperMarket:
@@ -28,17 +35,20 @@ class PaperMarket:
 
     name = VENUE
 
-    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf, tell_fill: OnFill) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, board: QuoteBoard, pair_of: PairOf, tell: Tell, terms: PaperTerms
+    ) -> None:
         self._uow = uow
         self._board = board
         self._pair_of = pair_of
-        self._tell_fill = tell_fill
+        self._tell = tell
+        self._terms = terms
         self._books: dict[int, PairBooks] = {}
         # Books that are being read: what is committed meanwhile is in the tables too late for them.
         self._loading: dict[int, PairBooks] = {}
         self._load_lock = asyncio.Lock()
         self._unheard: list[PaperMatch] = []
-        self._tell: OnLateMatch = self._unheard.extend
+        self._tell_late: OnLateMatch = self._unheard.extend
 
     def on_tick(self, tick: Tick) -> Sequence[PaperMatch]:
         """Judge one tick of a pair; what it did is to be booked in order."""
@@ -46,67 +56,126 @@ class PaperMarket:
         return books.on_tick(tick) if books is not None else ()
 
     async def book(self, matches: Sequence[Match]) -> list[VenueFill]:
-        """Book matches, each once however often it is asked; the fills of all that have one, in order."""
-        fills: list[VenueFill] = []
-        for batch in batched(map(_own, matches), BATCH):
-            async with self._uow() as work:
-                booked = await book_matches(work, batch, self._pair_of)
-            for match in batch:
-                self.forget(match.kind, match.pair_id, match.row_id)
-            for position in booked.opened:
-                self.watch(position)
-            fills += booked.fills
-        for fill in fills:
-            await self._tell_fill(fill)
-        return fills
+        """Book matches, each once however often it is asked; the fills of all that have one, in order.
+
+        What comes to light on the way and happened before the next of them is booked before it.
+        """
+        told: list[VenueFill | VenueFunding] = []
+        waiting = deque(map(_own, matches))
+        while waiting:
+            late = self._late(waiting[0])
+            waiting.extendleft(reversed(late))
+            batch = _batch(waiting)
+            booked = await self._book(batch)
+            for _ in batch:
+                waiting.popleft()
+            self._follow(batch, booked)
+            told += booked.told
+        for word in told:
+            await self._tell(word)
+        return [word for word in told if isinstance(word, VenueFill)]
 
     async def load(self, pair_ids: Sequence[int]) -> Sequence[PaperMatch]:
-        """Read the open positions and resting orders of pairs, and play them the kept ticks; what those did."""
+        """Read the open positions and live orders of pairs, and play them the kept ticks; what those did."""
         async with self._load_lock:
             self._loading = {pair_id: PairBooks() for pair_id in pair_ids}
             try:
                 async with self._uow() as work:
                     positions = await work.paper.open_positions(pair_ids)
-                    orders = await work.paper.resting_orders(pair_ids)
+                    orders = await work.paper.live_orders(pair_ids)
+                    funded = await work.paper_funding.marks(pair_ids)
             finally:
                 loaded, self._loading = self._loading, {}
             rows: list[PaperPosition | PaperOrder] = [*positions, *orders]
             for row in rows:
                 loaded[row.pair_id].add(row, ())
+            if self._terms.funding_seconds:
+                for pair_id, books in loaded.items():
+                    books.funding = FundingClock(self._terms.funding_seconds, funded.get(pair_id))
             self._books |= loaded
             ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))
             return [match for tick in ticks for match in self.on_tick(tick)]
 
     def on_late_match(self, listener: OnLateMatch) -> None:
         """Register who is told of what kept ticks did to something added after them."""
-        self._tell = listener
+        self._tell_late = listener
         if self._unheard:
             listener(self._unheard)
 
     def watch(self, row: PaperPosition | PaperOrder) -> None:
-        """Watch a committed row while it is open or rests; one that is watched already stays as it is."""
-        if row.status not in (PaperPositionStatus.OPEN, PaperOrderStatus.RESTING):
+        """Watch a committed row while it is open or live; one that is watched already stays as it is."""
+        if row.status is not PaperPositionStatus.OPEN and row.status not in LIVE:
             return
         loading, books = self._loading.get(row.pair_id), self._books.get(row.pair_id)
         if loading is not None:
             loading.add(row, ())
         if books is not None and row not in books:
-            match = books.add(row, self._board.kept(row.pair_id, row.armed_sequence))
-            if match is not None:
-                self._tell([match])
+            since = row.armed_sequence
+            if isinstance(row, PaperOrder) and row.fill_sequence is not None:
+                since = row.fill_sequence
+            matches = books.add(row, self._board.kept(row.pair_id, since))
+            if matches:
+                self._tell_late(matches)
 
-    async def settle(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
-        """Book what a tick has done to a row already, so that nothing that comes later overtakes it."""
+    async def settle_order(self, client_id: int) -> None:
+        """Book what ticks have done to an order already, so that nothing that comes later overtakes it."""
+        async with self._uow() as work:
+            found = (await work.paper.by_client_ids([client_id])).get(client_id)
+        if found is not None and found.order.status in LIVE:
+            await self.book(self._matched(found.order))
+
+    async def settle_position(self, pair_id: int, position_id: int) -> None:
+        """Book what ticks have done to a position already, or are to do to its pair by funding."""
         books = self._books.get(pair_id)
-        match = books.matched(kind, row_id) if books is not None else None
-        if match is not None:
-            await self.book([match])
+        await self.book(books.matched_on(position_id) if books is not None else [])
 
     def forget(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
         """Stop watching a row that was closed, cancelled or booked."""
         for books in (self._books.get(pair_id), self._loading.get(pair_id)):
             if books is not None:
                 books.forget(kind, row_id)
+
+    def forget_order(self, order: PaperOrder) -> None:
+        """Stop watching an order that is over."""
+        for kind in ORDER_KINDS:
+            self.forget(kind, order.pair_id, order.id)
+
+    def _matched(self, order: PaperOrder) -> list[PaperMatch]:
+        books = self._books.get(order.pair_id)
+        return [match for kind in ORDER_KINDS for match in books.matched(kind, order.id)] if books is not None else []
+
+    async def _book(self, batch: Sequence[PaperMatch]) -> Booked:
+        async with self._uow() as work:
+            if batch[0].kind is MatchKind.FUNDING:
+                return await book_funding(work, batch[0], self._pair_of(batch[0].pair_id), self._terms)
+            book = book_steps if batch[0].is_stepwise else book_matches
+            return await book(work, batch, self._pair_of)
+
+    def _late(self, match: PaperMatch) -> list[PaperMatch]:
+        books = self._books.get(match.pair_id)
+        return books.late(match.step) if books is not None else []
+
+    def _follow(self, batch: Sequence[PaperMatch], booked: Booked) -> None:
+        """Bring the books to what was booked."""
+        for match in batch:
+            books = self._books.get(match.pair_id)
+            if books is not None:
+                books.booked(match)
+        for order in booked.ended:
+            self.forget_order(order)
+        for position in booked.positions:
+            if position.version:
+                # Its liquidation price is new.
+                self.forget(MatchKind.LIQUIDATION, position.pair_id, position.id)
+            self.watch(position)
+
+
+def _batch(waiting: Sequence[PaperMatch]) -> list[PaperMatch]:
+    """The first of them that can be booked in one transaction."""
+    first = waiting[0]
+    if not first.is_stepwise:
+        return list(takewhile(lambda match: not match.is_stepwise, islice(waiting, BATCH)))
+    return list(takewhile(lambda match: match.is_stepwise and match.step == first.step, islice(waiting, BATCH)))
 
 
 def _own(match: Match) -> PaperMatch:

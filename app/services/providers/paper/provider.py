@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol, Self
 
 from app.core.clock import Clock
 from app.domain import ledger
-from app.domain.enums import PaperOrderStatus
 from app.domain.errors import Conflict
 from app.domain.money import ZERO
 from app.domain.prices import Price
 from app.domain.trading import (
     AccountRef,
     CloseParams,
+    ExitParams,
     PairListing,
     TradeParams,
     TradeResult,
     VenueBalance,
     VenueCapabilities,
     VenueFill,
+    VenueFunding,
     VenueOutcome,
     VenuePosition,
     VenueRef,
@@ -30,11 +30,12 @@ from app.repositories.outcomes import unknown_when_lost
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.providers.base import BaseTradingProvider, QuoteBoard
-from app.services.providers.paper.books import MatchKind
 from app.services.providers.paper.catalogue import CATALOGUE, VENUE
 from app.services.providers.paper.desk import Desk, Moment
-from app.services.providers.paper.mapping import fill_of, position_of, result_of
+from app.services.providers.paper.mapping import fills_of, funding_of, position_of, result_of
 from app.services.providers.paper.market import PaperMarket
+from app.services.providers.paper.matches import MatchKind
+from app.services.providers.paper.terms import PaperTerms
 
 
 class PriceBoard(QuoteBoard, Protocol):
@@ -60,13 +61,14 @@ class PairDirectory(Protocol):
 class PaperProvider(BaseTradingProvider):
     """Orders fill in the calling process, at the last tick it has seen once it holds the account.
 
+    By its terms an order may also work: it fills at ticks to come, in one part or in several.
+
     Everything that changes an account's orders, positions or money holds the lock of its row from before it looks
     until it commits, so nothing is spent, filled or closed twice, and a deadline is judged by the database's clock.
     `market` does what ticks do.
     """
 
     name = VENUE
-    capabilities = VenueCapabilities(netting=False, native_exits=False, drops_duplicates=False)
 
     def __init__(
         self,
@@ -74,14 +76,16 @@ class PaperProvider(BaseTradingProvider):
         board: PriceBoard,
         directory: PairDirectory,
         clock: Clock,
-        starting_balance: Decimal,
+        terms: PaperTerms,
     ) -> None:
-        self.market = PaperMarket(uow, board, directory.by_id, self._tell)
+        self.market = PaperMarket(uow, board, directory.by_id, self.tell, terms)
+        self.capabilities = VenueCapabilities(native_exits=terms.native_exits)
         self._uow = uow
         self._board = board
         self._directory = directory
         self._clock = clock
-        self._starting_balance = starting_balance
+        self._terms = terms
+        self._starting_balance = terms.starting_balance
 
     def on_pool(self, uow: UnitOfWorkFactory) -> Self:
         """The same venue, asked over another pool of connections; its market stays on the first."""
@@ -110,19 +114,32 @@ class PaperProvider(BaseTradingProvider):
         """Reduce a position at the quote; a size beyond the position's closes it whole."""
         position_id = _position_id(index)
         async with unknown_when_lost(params.client_id):
-            await self.market.settle(MatchKind.LIQUIDATION, pair_id, position_id)
+            await self.market.settle_position(pair_id, position_id)
             async with self._uow() as work:
                 desk = await self._desk(work, params.ref.user_id)
                 done = await desk.find(params.client_id)
                 done = done or await desk.close(params, position_id, self._moment(pair_id))
-        if done.order.size_left == ZERO:
+        if done.fills and not done.fills[-1].size_left:
             self.market.forget(MatchKind.LIQUIDATION, pair_id, position_id)
+        for order in desk.ended:
+            self.market.forget_order(order)
+        self.market.watch(done.order)
         return result_of(done, params.ref.venue_account_id)
 
+    async def place_exit(self, params: ExitParams) -> TradeResult:
+        """Let a stop, a take-profit or both rest on a position; NOT_SUPPORTED unless the terms say so."""
+        async with unknown_when_lost(params.client_id), self._uow() as work:
+            desk = await self._desk(work, params.ref.user_id)
+            placed = await desk.find(params.client_id)
+            position_id = _position_id(params.venue_trade_index)
+            placed = placed or await desk.hold(params, position_id, self._moment(params.ref.pair_id))
+        self.market.watch(placed.order)
+        return result_of(placed, params.ref.venue_account_id)
+
     async def cancel_order(self, ref: VenueRef, client_id: int) -> TradeResult:
-        """Take a resting order off and release what it reserved; REJECTED as NOT_FOUND for an unknown one."""
+        """Take off what is left of an order and release what it reserves; REJECTED as NOT_FOUND for an unknown one."""
         async with unknown_when_lost(client_id):
-            await self._settle_order(ref, client_id)
+            await self.market.settle_order(client_id)
             async with self._uow() as work:
                 desk = await self._desk(work, ref.user_id)
                 found = await desk.find(client_id)
@@ -130,7 +147,7 @@ class PaperProvider(BaseTradingProvider):
                     await desk.cancel(found.order)
         if found is None:
             return TradeResult(client_id, VenueOutcome.REJECTED, reason="NOT_FOUND")
-        self.market.forget(MatchKind.LIMIT_FILL, found.order.pair_id, found.order.id)
+        self.market.forget_order(found.order)
         return result_of(found, ref.venue_account_id)
 
     async def query(self, ref: VenueRef, client_id: int) -> TradeResult | None:
@@ -157,7 +174,14 @@ class PaperProvider(BaseTradingProvider):
         async with self._uow() as work:
             account = await work.paper_accounts.of_user(ref.user_id, self._starting_balance)
             executions = await work.paper.fills_since(account.id, ref.pair_id, since)
-        return [fill_of(order, position, ref.venue_account_id) for order, position in executions if position]
+        return [fill for execution in executions for fill in fills_of(execution, ref.venue_account_id)]
+
+    async def funding_since(self, ref: VenueRef, since: datetime) -> list[VenueFunding]:
+        """Fundings of one account and pair, by their instants."""
+        async with self._uow() as work:
+            account = await work.paper_accounts.of_user(ref.user_id, self._starting_balance)
+            fundings = await work.paper_funding.since(account.id, ref.pair_id, since)
+        return [funding_of(funding, ref.venue_account_id) for funding in fundings]
 
     async def balance(self, ref: AccountRef) -> VenueBalance:
         """The account's money; a new account has the starting balance."""
@@ -171,7 +195,7 @@ class PaperProvider(BaseTradingProvider):
             await work.paper_accounts.now()
 
     async def reset(self, user_id: int) -> VenueBalance:
-        """Bring an account back to the starting balance; Conflict while it has a position or a resting order."""
+        """Bring an account back to the starting balance; Conflict while it has a position or a live order."""
         async with self._uow() as work:
             account, _ = await work.paper_accounts.lock(user_id, self._starting_balance)
             if await work.paper.is_in_use(account.id):
@@ -180,26 +204,16 @@ class PaperProvider(BaseTradingProvider):
         return VenueBalance(free=self._starting_balance, locked=ZERO)
 
     async def _desk(self, work: UnitOfWork, user_id: int) -> Desk:
-        return Desk(work, await work.paper_accounts.lock(user_id, self._starting_balance))
+        return Desk(work, await work.paper_accounts.lock(user_id, self._starting_balance), self._terms)
 
     def _moment(self, pair_id: int) -> Moment:
         return Moment(self._directory.by_id(pair_id), self._board.latest(pair_id), self._clock.now())
 
     def _watch(self, placed: Execution) -> None:
         """Show the market what stands; where an answer was lost on the way, it hears of it only by a later question."""
-        self.market.watch(placed.position or placed.order)
-
-    async def _tell(self, fill: VenueFill) -> None:
-        """Tell of a fill that a tick made."""
-        if self._listener is not None:
-            await self._listener(fill)
-
-    async def _settle_order(self, ref: VenueRef, client_id: int) -> None:
-        """Book what a tick has done to an order already, before anything is asked of it."""
-        async with self._uow() as work:
-            found = (await work.paper.by_client_ids([client_id])).get(client_id)
-        if found is not None and found.order.status is PaperOrderStatus.RESTING:
-            await self.market.settle(MatchKind.LIMIT_FILL, ref.pair_id, found.order.id)
+        if placed.position is not None:
+            self.market.watch(placed.position)
+        self.market.watch(placed.order)
 
 
 def _position_id(index: str) -> int:

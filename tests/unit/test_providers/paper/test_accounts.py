@@ -16,7 +16,7 @@ from app.domain.errors import Conflict, ProviderTimeout
 from app.domain.trading import AccountRef, TradeResult, VenueFill, VenueOutcome, VenueRef
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper.provider import PaperProvider
-from tests.venues import LONG_AGO, STARTING_BALANCE, PaperVenue, closing, opening
+from tests.venues import LONG_AGO, STARTING_BALANCE, TERMS, PaperVenue, closing, opening
 from tests.waiting import until
 
 FILLED, REJECTED = VenueOutcome.FILLED, VenueOutcome.REJECTED
@@ -168,7 +168,7 @@ async def test_a_crash_before_the_commit_leaves_nothing_and_the_same_id_fills_on
         paper.board,
         paper.directory,
         paper.board.clock,
-        STARTING_BALANCE,
+        TERMS,
     )
     with pytest.raises(Crash):
         await crashing.open_trade(params)
@@ -188,7 +188,7 @@ async def test_a_crash_in_the_middle_of_matches_books_none_of_them(paper: PaperV
         paper.board,
         paper.directory,
         paper.board.clock,
-        STARTING_BALANCE,
+        TERMS,
     )
     paper.tick("91", "92")
     with pytest.raises(Crash):
@@ -210,7 +210,7 @@ async def test_a_lost_database_leaves_the_outcome_unknown(paper: PaperVenue) -> 
         paper.board,
         paper.directory,
         paper.board.clock,
-        STARTING_BALANCE,
+        TERMS,
     )
 
     with pytest.raises(ProviderTimeout):

@@ -8,10 +8,11 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.enums import OrderSide, PositionSide
+from app.domain.enums import OrderSide, PaperOrderStatus, PositionSide
 from app.domain.prices import Tick
 from app.models.paper import PaperOrder, PaperPosition
-from app.services.providers.paper.books import MatchKind, PairBooks, PaperMatch
+from app.services.providers.paper.books import PairBooks
+from app.services.providers.paper.matches import MatchKind, PaperMatch
 
 LIQUIDATION, LIMIT_FILL = MatchKind.LIQUIDATION, MatchKind.LIMIT_FILL
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -35,7 +36,17 @@ def position(row_id: int, side: PositionSide, level: str, armed: int = 1) -> Pap
 
 
 def limit(row_id: int, side: OrderSide, price: str, armed: int = 1) -> PaperOrder:
-    return PaperOrder(id=row_id, pair_id=7, side=side, limit_price=Decimal(price), armed_sequence=armed)
+    return PaperOrder(
+        id=row_id,
+        pair_id=7,
+        side=side,
+        limit_price=Decimal(price),
+        armed_sequence=armed,
+        status=PaperOrderStatus.RESTING,
+        fill_count=0,
+        parts=1,
+        settle_ticks=0,
+    )
 
 
 def did(matches: Sequence[PaperMatch]) -> list[tuple[MatchKind, int, int]]:
@@ -69,9 +80,9 @@ def test_a_match_leaves_the_books_once_and_is_remembered_until_it_is_forgotten()
     (match,) = books.on_tick(tick(2, 110, 111))
 
     assert books.on_tick(tick(3, 120, 121)) == ()
-    assert books.matched(LIQUIDATION, 1) == match
+    assert books.matched(LIQUIDATION, 1) == [match]
     books.forget(LIQUIDATION, 1)
-    assert books.matched(LIQUIDATION, 1) is None
+    assert books.matched(LIQUIDATION, 1) == []
 
 
 def test_what_is_forgotten_is_not_matched() -> None:
@@ -86,7 +97,7 @@ def test_what_is_forgotten_is_not_matched() -> None:
 def test_a_long_that_no_price_can_liquidate_is_not_watched() -> None:
     books = PairBooks()
 
-    assert books.add(position(1, LONG, "0"), ()) is None
+    assert books.add(position(1, LONG, "0"), ()) == []
     assert books.on_tick(tick(2, 1, 1)) == ()
 
 
@@ -147,8 +158,7 @@ def test_rows_match_at_the_tick_of_the_slow_rule_whenever_they_were_added(
     found: list[PaperMatch] = []
 
     def add(row: Row, kept: Sequence[Tick]) -> None:
-        added = books.add(row.row, kept)
-        found.extend([added] if added else [])
+        found.extend(books.add(row.row, kept))
 
     for number in range(len(ticks) + 1):
         if number:

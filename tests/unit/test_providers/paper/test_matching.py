@@ -11,11 +11,11 @@ from app.domain.enums import OrderSide, PositionSide
 from app.domain.errors import ProviderTimeout
 from app.domain.ledger import LedgerAccount
 from app.domain.positions import pnl_of
-from app.domain.trading import VenueFill, VenueOutcome, VenueRef
+from app.domain.trading import VenueFill, VenueFunding, VenueOutcome, VenueRef
 from app.models.paper import PaperPosition
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper.market import PaperMarket
-from tests.venues import LONG_AGO, PaperVenue, closing, opening
+from tests.venues import LONG_AGO, TERMS, PaperVenue, closing, opening
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -28,8 +28,8 @@ async def opened(
     return (await paper.provider.open_trade(params)).fills[0]
 
 
-async def nobody(fill: VenueFill) -> None:
-    """Listens to no fill."""
+async def nobody(word: VenueFill | VenueFunding) -> None:
+    """Listens to nothing."""
 
 
 async def position_of(paper: PaperVenue, fill: VenueFill) -> PaperPosition:
@@ -260,7 +260,11 @@ async def test_what_commits_while_books_are_read_is_in_them(paper: PaperVenue) -
             await super().__aexit__(kind, error, trace)
 
     market = PaperMarket(
-        lambda: Reading(paper.container.database, paper.container.broadcast), paper.board, paper.directory.by_id, nobody
+        lambda: Reading(paper.container.database, paper.container.broadcast),
+        paper.board,
+        paper.directory.by_id,
+        nobody,
+        TERMS,
     )
     loading = asyncio.create_task(market.load([paper.pair.id]))
     await has_read.wait()
@@ -364,7 +368,7 @@ async def test_a_late_match_waits_for_its_first_listener(paper: PaperVenue) -> N
     elsewhere = paper.restarted()
     fill = await opened(elsewhere, ref)
     heard: list[int] = []
-    market = PaperMarket(paper.uow, paper.board, paper.directory.by_id, nobody)
+    market = PaperMarket(paper.uow, paper.board, paper.directory.by_id, nobody, TERMS)
     await market.load([paper.pair.id])
     late = await opened(elsewhere, ref)
     fatal = paper.tick("91", "92")
