@@ -54,14 +54,16 @@ class HandFeed:
         assert self._start is not None
         return self._start
 
-    def put(self, symbol: str, quotes: Sequence[tuple[str, str]], market: Market | None = None) -> int:
-        """Emit ticks of (bid, ask), then the market's new state; the last tick's sequence."""
+    def put(self, symbol: str, quotes: Sequence[tuple[str, ...]], market: Market | None = None) -> int:
+        """Emit ticks of (bid, ask) or (bid, ask, last), then the market's new state; the last tick's sequence."""
         pair_id = self.start.pair_ids[symbol]
         ticks = []
-        for bid, ask in quotes:
+        for quote in quotes:
             self._number += 1
+            bid, ask, last = [*map(Decimal, quote), None][:3]
+            assert bid is not None and ask is not None
             sequence = self.start.base + self._number
-            ticks.append(Tick(pair_id, sequence, Decimal(bid), Decimal(ask), self._clock.now(), self.venue))
+            ticks.append(Tick(pair_id, sequence, bid, ask, self._clock.now(), self.venue, last))
         self._slices.put_nowait(FeedSlice(ticks, {pair_id: market} if market else {}))
         return self.start.base + self._number
 
@@ -76,7 +78,7 @@ class HandMarket:
     def pair_id(self, symbol: str = "BTCUSDT") -> int:
         return self.feed.start.pair_ids[symbol]
 
-    async def quote(self, *quotes: tuple[str, str], symbol: str = "BTCUSDT") -> int:
+    async def quote(self, *quotes: tuple[str, ...], symbol: str = "BTCUSDT") -> int:
         """Emit ticks, each judged by venue and order engine; the last one's sequence."""
         sequence = self.feed.put(symbol, quotes)
         await self._seen(symbol, sequence)
