@@ -129,7 +129,7 @@ class Desk:
         """Write a close as a process does that dies before it sends it."""
         async with self.uow() as work:
             row = (await work.trades.locked([trade.id]))[trade.id]
-            order, _ = await self.trading._write_close(work, row, Decimal(fraction))
+            order, *_ = await self.trading._write_close(work, row, Decimal(fraction))
         return order, (await self.intents(trade))[-1]
 
     async def attach(self, trade: Trade, terms: ExitTerms, client_order_id: str | None = None) -> Order:
@@ -255,7 +255,7 @@ class Desk:
         if has_heard and not in_flight:
             assert booked == executed
             held = {index: position.size for index, position in self.venue.positions.items()}
-            assert {t.venue_trade_index: t.size for t in trades if t.status in OPEN_TRADE} == held
+            assert {t.venue_trade_index: t.size for t in trades if t.size} == held
 
 
 def _check_trade(trade: Trade, fills: Sequence[Any], position: Position | None) -> None:
@@ -264,7 +264,8 @@ def _check_trade(trade: Trade, fills: Sequence[Any], position: Position | None) 
     assert trade.size == opened - closed, f"trade {trade.id}: {trade.size} of {opened} - {closed}"
     assert (trade.pnl or 0) == sum(fill.pnl for fill in fills), f"trade {trade.id}: pnl"
     assert trade.fees == sum(fill.fee for fill in fills), f"trade {trade.id}: fees"
-    assert (trade.size > 0) is (trade.status in OPEN_TRADE), f"trade {trade.id}: {trade.status} with {trade.size}"
+    if trade.status is not TradeStatus.CLOSING or trade.size:
+        assert (trade.size > 0) is (trade.status in OPEN_TRADE), f"trade {trade.id}: {trade.status} with {trade.size}"
     assert (position is not None) is bool(fills)
     if position is not None:
         assert (position.size, position.is_open) == (trade.size, trade.size > 0)
@@ -272,6 +273,11 @@ def _check_trade(trade: Trade, fills: Sequence[Any], position: Position | None) 
 
 def _check_orders(trade: Trade, orders: Sequence[Order]) -> None:
     ended = trade.status not in OPEN_TRADE | {TradeStatus.PENDING, TradeStatus.SUBMITTED}
+    entry = next(order for order in orders if order.role is OrderRole.ENTRY)
+    if trade.status is TradeStatus.CLOSING and not trade.size:
+        assert entry.status in LIVE_ORDER, f"trade {trade.id} is closing and nothing is open or to come"
+    if ended:
+        assert entry.status not in LIVE_ORDER, f"trade {trade.id} is {trade.status}, its entry {entry.status}"
     for order in orders:
         if order.role is not OrderRole.EXIT:
             continue
@@ -280,7 +286,8 @@ def _check_orders(trade: Trade, orders: Sequence[Order]) -> None:
             assert order.status in IN_FLIGHT, f"exit {order.id} outlives its trade"
         if trade.status in OPEN_TRADE and order.status is OrderStatus.PENDING:
             assert order.armed_sequence is not None, f"exit {order.id} waits unarmed"
-            assert order.quantity - order.filled_quantity == trade.size, f"exit {order.id}: {order.quantity}"
+            if trade.size:
+                assert order.quantity - order.filled_quantity == trade.size, f"exit {order.id}: {order.quantity}"
 
 
 async def make_directory(container: Container) -> PairDirectory:

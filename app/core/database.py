@@ -34,6 +34,7 @@ LOCK_TIMEOUT = "55P03"
 STATEMENT_TIMEOUT = "57014"
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 READ_ONLY = "25006"
+CONSTRAINT_CLASS = "23"
 # Connection lost, out of disk, memory or connections, shutting down, disk failure.
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 
@@ -197,6 +198,19 @@ def is_passing(error: BaseException) -> bool:
 def is_locked(error: BaseException) -> bool:
     """Whether a row was held by another transaction for too long."""
     return _sqlstate(error) == LOCK_TIMEOUT
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether a constraint refused what was to be written: it would be refused again."""
+    return _sqlstate(error).startswith(CONSTRAINT_CLASS)
+
+
+def constraint_of(error: BaseException) -> str | None:
+    """The name of the constraint that refused a row, where the database tells it."""
+    source = error.orig if isinstance(error, DBAPIError) else error
+    # SQLAlchemy's own error keeps the driver's as its cause.
+    name = getattr(source, "constraint_name", None) or getattr(source and source.__cause__, "constraint_name", None)
+    return name if isinstance(name, str) else None
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -51,9 +51,27 @@ def open_params(kept: Mapping[str, str], client_id: int, ref: VenueRef, not_afte
     )
 
 
-def close_payload(venue_trade_index: str, side: PositionSide, size: Decimal) -> dict[str, object]:
-    """The kept form of a reduce-only close of `size`."""
-    return {"venue_trade_index": venue_trade_index, "side": side.value, "size": plain(size)}
+def close_payload(
+    venue_trade_index: str, side: PositionSide, size: Decimal, *, is_whole: bool = False, is_engines: bool = False
+) -> dict[str, object]:
+    """The kept form of a reduce-only close of `size`.
+
+    `is_whole`: all of the trade shall go, also what its entry fills meanwhile. `is_engines`: nobody asked for it but
+    the engine itself, which therefore tries again.
+    """
+    payload: dict[str, object] = {"venue_trade_index": venue_trade_index, "side": side.value, "size": plain(size)}
+    flags = {"whole": is_whole, "engine": is_engines}
+    return payload | {name: True for name, is_set in flags.items() if is_set}
+
+
+def is_whole(kept: Mapping[str, object]) -> bool:
+    """Whether a kept close is to leave nothing open."""
+    return bool(kept.get("whole"))
+
+
+def is_engines(kept: Mapping[str, object]) -> bool:
+    """Whether a kept close was the engine's own."""
+    return bool(kept.get("engine"))
 
 
 def close_params(kept: Mapping[str, str], client_id: int, ref: VenueRef, not_after: datetime) -> CloseParams:

@@ -84,8 +84,8 @@ INTENT_MOVES: Moves[IntentStatus] = {
     IntentStatus.NEW: frozenset({IntentStatus.SENT, IntentStatus.REJECTED}),
     IntentStatus.SENT: frozenset({IntentStatus.RESTING, IntentStatus.DONE, IntentStatus.REJECTED}),
     IntentStatus.RESTING: frozenset({IntentStatus.DONE, IntentStatus.REJECTED}),
-    # A late fill after a definite cancel.
-    IntentStatus.REJECTED: frozenset({IntentStatus.DONE}),
+    # A late fill after a definite cancel, whole or in part.
+    IntentStatus.REJECTED: frozenset({IntentStatus.DONE, IntentStatus.RESTING}),
     IntentStatus.DONE: frozenset(),
 }
 

@@ -170,7 +170,11 @@ class Order(Base, Timestamped):
         Index("ix_orders_user_id_id", "user_id", "id"),
         Index("ix_orders_pair_id_watched", "pair_id", postgresql_where=text(WATCHED_EXITS)),
         Index("ix_orders_user_id_watched", "user_id", "id", postgresql_where=text(WATCHED_EXITS)),
-        Index("ix_orders_expires_at", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index(
+            "ix_orders_expires_at",
+            "expires_at",
+            postgresql_where=text("status IN ('pending', 'partially_filled')"),
+        ),
         Index("ix_orders_user_id_live_entries", "user_id", "id", postgresql_where=text(LIVE_ENTRIES)),
         Index("ix_orders_id_held", "id", postgresql_where=text("held_since IS NOT NULL")),
         positive_check("quantity"),

@@ -7,11 +7,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from app.core.database import constraint_of
 from app.domain.enums import OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict
 from app.domain.lifecycle import ORDER_MOVES
 from app.models.trading import WATCHED_EXITS, Order, Trade
 from app.repositories.base import LifecycleRepository
+
+# The constraint that a second order with a user's client_order_id breaks.
+_NAMED_ONCE = "uq_orders_user_id_client_order_id"
 
 
 class OrderRepository(LifecycleRepository[Order, OrderStatus]):
@@ -33,6 +37,8 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         try:
             return await self.add(order)
         except IntegrityError as error:
+            if constraint_of(error) != _NAMED_ONCE:
+                raise
             raise Conflict(
                 f"client_order_id {order.client_order_id} was used a moment ago.", code="ALREADY_EXISTS"
             ) from error
@@ -123,10 +129,9 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         await self.session.execute(update(Order).where(Order.id == order_id).values(needs_review=True))
 
     async def expired_entries(self, now: datetime, limit: int) -> Sequence[Order]:
-        """Resting entries whose expires_at has passed."""
-        query = select(Order).where(
-            Order.role == OrderRole.ENTRY, Order.status == OrderStatus.PENDING, Order.expires_at <= now
-        )
+        """Entries that rest, whole or what a part fill left of them, and whose expires_at has passed."""
+        resting = (OrderStatus.PENDING, OrderStatus.PARTIALLY_FILLED)
+        query = select(Order).where(Order.role == OrderRole.ENTRY, Order.status.in_(resting), Order.expires_at <= now)
         return await self.all_of(query.order_by(Order.id).limit(limit))
 
 

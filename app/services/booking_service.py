@@ -8,25 +8,28 @@ from loguru import logger
 from app.core.clock import Clock
 from app.core.json import encode
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
-from app.domain.events import EventType, order_event
+from app.domain.events import EventType, order_event, trade_event
+from app.domain.intents import is_engines, is_whole
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.domain.trading_state import HALTED_CODE
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.services.booked_trade import BookedTrade, average
+from app.services.booked_trade import LIQUIDATED, BookedTrade, average
 from app.services.held_exits import LET_GO, let_go
 from app.services.providers.base import QuoteBoard
+from app.services.trade_closing import ATTEMPTS, REST_OF_ENTRY, conclude, emptied, retry_delay, try_again
 from app.services.watched_prices import prices_at_fill, watched_by
 
+REDUCED_OUTSIDE = "reduced_outside"
 EXITS_TOPIC = "exits.changed"
-RETRY_FIRST = timedelta(milliseconds=200)
-RETRY_LONGEST = timedelta(seconds=1)
 LOOK_AT_RESTING = timedelta(seconds=30)
 # Words after which more is to come: nobody who waits for the outcome is told of them.
 _UNSETTLED = frozenset({VenueOutcome.ACCEPTED, VenueOutcome.PARTIALLY_FILLED})
 _ENDED = frozenset({IntentStatus.DONE, IntentStatus.REJECTED})
+# An entry that filled in part is known to the venue; also one that it had given up, and fills after all.
+_GOES_ON = frozenset({IntentStatus.SENT, IntentStatus.REJECTED})
 # An order keeps these when a part of it fills: PENDING_CANCEL lasts until the venue's answer is known.
 _MAY_FILL_ON = frozenset({OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL, OrderStatus.PENDING_REPLACE})
 
@@ -41,11 +44,6 @@ def hint_exits(work: UnitOfWork, orders: Iterable[Order]) -> None:
     ids = [order.id for order in orders if order.role is OrderRole.EXIT]
     if ids:
         work.hint(EXITS_TOPIC, encode(ids))
-
-
-def retry_delay(attempt: int) -> timedelta:
-    """How long a refused protective close waits before its next attempt: 0.2 s doubling to 1 s."""
-    return min(RETRY_FIRST * (1 << min(attempt, 8)), RETRY_LONGEST)
 
 
 class BookingService:
@@ -108,7 +106,7 @@ class BookingService:
             # Where the sizes differ, an earlier fill is not booked yet: likewise.
             is_next = booked.trade.status in OPEN_TRADE and booked.trade.size == fill.quantity + fill.size_left
             if is_next and await booked.record(fill, None):
-                await self._liquidated(booked, fill)
+                await self._taken(booked, fill)
                 hint_exits(work, booked.orders)
 
     async def _lock(self, work: UnitOfWork, trade_id: int) -> BookedTrade:
@@ -123,6 +121,7 @@ class BookingService:
             if order.status is OrderStatus.PENDING_CANCEL:
                 stays = OrderStatus.PARTIALLY_FILLED if order.filled_quantity else OrderStatus.PENDING
                 booked.move(order, stays, EventType.ORDER_UPDATED, "cancel_failed")
+            await conclude(booked)
             return
         if result.outcome in (VenueOutcome.CANCELLED, VenueOutcome.FILLED):
             booked.finish(cancel, IntentStatus.DONE, None)
@@ -133,31 +132,40 @@ class BookingService:
     async def _apply(self, booked: BookedTrade, intent: Intent, result: TradeResult) -> None:
         order = booked.order(intent.order_id)
         booked.name_transaction(intent, order, result.transaction_hash)
+        leaves_rest, is_news = not is_whole(intent.payload), False
         for fill in result.fills:
             if await booked.record(fill, order):
+                is_news = True
                 is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
-                await self._filled(booked, order, fill, is_last=is_last)
+                await self._filled(booked, order, fill, is_last=is_last, leaves_rest=leaves_rest)
         match result.outcome:
-            case VenueOutcome.FILLED:
+            case VenueOutcome.FILLED if is_news or intent.status is not IntentStatus.DONE:
                 booked.finish(intent, IntentStatus.DONE, None)
-                self._complete(booked, order)
+                await self._complete(booked, order, leaves_rest=leaves_rest)
             case VenueOutcome.RESTING if intent.status is IntentStatus.SENT:
                 self._rests(booked, intent, order)
-            case VenueOutcome.REJECTED | VenueOutcome.CANCELLED:
-                if intent.status not in _ENDED or order.status is OrderStatus.PARTIALLY_FILLED:
-                    booked.finish(intent, IntentStatus.REJECTED, _reason(result))
-                    order.refusal_details = result.details
-                    await self._ended(booked, order, result.outcome, _reason(result))
-            case _:
-                return
+            case VenueOutcome.PARTIALLY_FILLED if intent.kind is IntentKind.OPEN and intent.status in _GOES_ON:
+                look_at = booked.work.intents.due_in(LOOK_AT_RESTING)
+                booked.work.intents.move_locked(intent, IntentStatus.RESTING, next_run_at=look_at)
+            case VenueOutcome.REJECTED | VenueOutcome.CANCELLED if _ends(intent, order, is_news=is_news):
+                booked.finish(intent, IntentStatus.REJECTED, _reason(result))
+                order.refusal_details = result.details
+                await self._ended(booked, order, intent, result)
+        await conclude(booked)
 
     @staticmethod
     def _rests(booked: BookedTrade, intent: Intent, order: Order) -> None:
-        booked.work.intents.move_locked(intent, IntentStatus.RESTING, next_run_at=booked.now + LOOK_AT_RESTING)
+        look_at = booked.work.intents.due_in(LOOK_AT_RESTING)
+        booked.work.intents.move_locked(intent, IntentStatus.RESTING, next_run_at=look_at)
         if order.status is OrderStatus.SUBMITTED or order.status is OrderStatus.UNKNOWN:
             booked.move(order, OrderStatus.PENDING, EventType.ORDER_UPDATED, "resting", unknown_since=None)
 
-    async def _filled(self, booked: BookedTrade, order: Order, fill: VenueFill, *, is_last: bool) -> None:
+    async def _filled(
+        self, booked: BookedTrade, order: Order, fill: VenueFill, *, is_last: bool, leaves_rest: bool
+    ) -> None:
+        """Book an execution; `leaves_rest`: what is open after its order's last one stays open."""
+        is_exit = order.role is OrderRole.EXIT
+        is_over = is_last and not (is_exit and (fill.quantity < booked.trade.size or booked.entry_is_live))
         before = order.filled_quantity
         order.average_price = average(order.average_price, before, fill.price, fill.quantity)
         order.filled_quantity = before + fill.quantity
@@ -165,14 +173,14 @@ class BookingService:
         order.fee += fill.fee
         order.unknown_since = None
         booked.trade.fees += fill.fee
-        if is_last:
+        if is_over:
             booked.move(order, OrderStatus.FILLED, EventType.ORDER_FILLED, None)
         elif order.status in _MAY_FILL_ON:
             booked.work.emit(order_event(EventType.ORDER_UPDATED, order, "part_filled"))
         else:
             booked.move(order, OrderStatus.PARTIALLY_FILLED, EventType.ORDER_UPDATED, "part_filled")
         if fill.is_close:
-            await self._reduced(booked, order, fill)
+            await self._reduced(booked, order, fill, leaves_rest=leaves_rest)
         else:
             trade = booked.trade
             await booked.grow(
@@ -180,48 +188,51 @@ class BookingService:
                 await prices_at_fill(booked.work, self._board, booked.exits(), trade.side, fill, trade.pair_id),
             )
 
-    @staticmethod
-    def _complete(booked: BookedTrade, order: Order) -> None:
-        """The order is done; its last fill may have been told before."""
-        if order.status is not OrderStatus.FILLED:
+    async def _complete(self, booked: BookedTrade, order: Order, *, leaves_rest: bool) -> None:
+        """The order is done; its last fill may have been told before. An exit goes on while there is a rest."""
+        if booked.has_rest(order):
+            if order.status is not OrderStatus.PENDING:
+                await self._rearm(booked, order, REST_OF_ENTRY)
+            booked.reopen("part_closed")
+        elif order.status is not OrderStatus.FILLED:
             values: dict[str, object] = {"quantity": order.filled_quantity, "unknown_since": None}
             booked.move(order, OrderStatus.FILLED, EventType.ORDER_FILLED, None, **values)
-            if order.role is not OrderRole.ENTRY:
+            if order.role is OrderRole.CLOSE and leaves_rest:
                 booked.reopen("part_closed")
 
     @staticmethod
-    async def _reduced(booked: BookedTrade, order: Order, fill: VenueFill) -> None:
+    async def _reduced(booked: BookedTrade, order: Order, fill: VenueFill, *, leaves_rest: bool) -> None:
         booked.shrink(fill, order)
         if booked.trade.size > ZERO:
-            if order.status is OrderStatus.FILLED:
+            if order.status is OrderStatus.FILLED and leaves_rest:
                 booked.reopen("part_closed")
             await booked.hold(fill, "reduced")
             return
-        reason = order.triggered_leg or "user"
-        booked.move_trade(TradeStatus.CLOSED, EventType.TRADE_CLOSED, reason, closed_at=booked.now, close_reason=reason)
-        booked.end_exits("trade_closed", but=order)
+        await emptied(booked, order.triggered_leg or "user")
         await booked.hold(fill, "closed")
 
-    @staticmethod
-    async def _liquidated(booked: BookedTrade, fill: VenueFill) -> None:
+    async def _taken(self, booked: BookedTrade, fill: VenueFill) -> None:
+        """Somebody else closed: the venue liquidated, or the user reduced the position there, past us."""
+        reason = LIQUIDATED if fill.is_liquidation else REDUCED_OUTSIDE
         booked.trade.fees += fill.fee
         booked.shrink(fill, None)
-        booked.move_trade(
-            TradeStatus.LIQUIDATED,
-            EventType.TRADE_LIQUIDATED,
-            "liquidated",
-            closed_at=booked.now,
-            close_reason="liquidated",
-        )
-        await booked.work.intents.withdraw_unsent(booked.trade.id, "liquidated", IntentKind.CLOSE)
-        booked.end_exits("liquidated")
+        if booked.trade.size > ZERO:
+            booked.work.emit(trade_event(EventType.TRADE_UPDATED, booked.trade, reason))
+            await booked.hold(fill, "reduced")
+            return
+        await booked.work.intents.withdraw_unsent(booked.trade.id, reason, IntentKind.CLOSE)
+        await emptied(booked, reason)
         for order in booked.orders:
             if order.role is OrderRole.CLOSE and order.status is OrderStatus.PENDING:
-                booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, "liquidated")
-        await booked.hold(fill, "liquidated")
+                booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
+            elif order.status is OrderStatus.TRIGGERED:
+                # Its close was withdrawn, and the entry may yet fill: it stays ready for that.
+                await self._rearm(booked, order, reason)
+        await booked.hold(fill, LIQUIDATED if fill.is_liquidation else "closed")
 
-    async def _ended(self, booked: BookedTrade, order: Order, outcome: VenueOutcome, reason: str) -> None:
+    async def _ended(self, booked: BookedTrade, order: Order, intent: Intent, result: TradeResult) -> None:
         """The venue refused an order, or gave up the rest of it."""
+        outcome, reason = result.outcome, _reason(result)
         order.unknown_since = None
         is_refused = (
             outcome is VenueOutcome.REJECTED
@@ -237,6 +248,9 @@ class BookingService:
             return
         if order.role is OrderRole.EXIT and booked.trade.status in OPEN_TRADE:
             await self._rearm(booked, order, reason)
+        elif is_engines(intent.payload) and _is_worth_another(booked, order, reason):
+            await try_again(booked, order)
+            return
         elif order.role is OrderRole.CLOSE and is_refused:
             booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
         else:
@@ -264,9 +278,14 @@ class BookingService:
                 "latched_sequence": order.trigger_sequence,
                 "next_run_at": booked.now + retry_delay(order.attempt),
             }
-        changes |= {"attempt": order.attempt + 1, "version": order.version + 1}
+        changes |= {
+            "attempt": order.attempt + 1,
+            "version": order.version + 1,
+            "quantity": order.filled_quantity + booked.trade.size or order.quantity,
+            "unknown_since": None,
+        }
         booked.move(order, OrderStatus.PENDING, EventType.ORDER_UPDATED, "re-armed", **changes)
-        logger.warning("Close of order {order} was refused: {reason}", order=order.id, reason=reason)
+        logger.warning("Exit {order} has to close again: {reason}", order=order.id, reason=reason)
 
     @staticmethod
     def _entry_refused(booked: BookedTrade, order: Order, reason: str) -> None:
@@ -274,6 +293,17 @@ class BookingService:
         if booked.trade.status in UNFILLED_TRADE:
             booked.move_trade(TradeStatus.FAILED, EventType.TRADE_FAILED, reason, close_reason=reason[:32])
         booked.end_exits(reason)
+
+
+def _ends(intent: Intent, order: Order, *, is_news: bool) -> bool:
+    """Whether the end of an intent is to be booked: it is not yet, or its order filled in part after it was."""
+    goes_on = order.status is OrderStatus.PARTIALLY_FILLED and (is_news or order.role is not OrderRole.EXIT)
+    return intent.status not in _ENDED or goes_on
+
+
+def _is_worth_another(booked: BookedTrade, order: Order, reason: str) -> bool:
+    is_closing = booked.trade.status is TradeStatus.CLOSING and booked.trade.size > ZERO
+    return is_closing and reason != "MARKET_CLOSED" and order.attempt + 1 < ATTEMPTS
 
 
 def _reason(result: TradeResult) -> str:

@@ -112,7 +112,7 @@ class TradingService:
             pair, exits = await self._check(trader, terms)
             order, intent = await self._place(trader, terms, pair, exits, key)
             if intent is not None:
-                await self._send_and_wait(order.id, intent.id)
+                await self._send_and_wait(order.id, [intent.id])
         return await self.placed(trader.user_id, order.id)
 
     async def close_trade(
@@ -134,10 +134,8 @@ class TradingService:
                 order, intent_id, beside = await self._write_close(work, trade, fraction)
             if key is not None:
                 await work.idempotency.bind(trader.user_id, key.key, order.id)
-        if beside:
-            self._execution.start(beside)
         if intent_id is not None:
-            await self._send_and_wait(order.id, intent_id)
+            await self._send_and_wait(order.id, [intent_id, *beside])
         return await self.placed(trader.user_id, order.id)
 
     async def placed(self, user_id: int, order_id: int) -> Placed:
@@ -313,22 +311,24 @@ class TradingService:
             )
         return entry, intent.id
 
-    async def _send_and_wait(self, order_id: int, intent_id: int) -> None:
-        """Send an intent; wait until it is booked, its outcome is unknown, or the wait is over.
+    async def _send_and_wait(self, order_id: int, intent_ids: Sequence[int]) -> None:
+        """Send intents; wait until the order's is booked, its outcome is unknown, or the wait is over.
 
         The order stands whatever becomes of the sending, so that its state is the answer.
         """
         booked = asyncio.Event()
         unsubscribe = self._broadcast.subscribe(settled_topic(order_id), lambda _: booked.set())
+        told = asyncio.ensure_future(booked.wait())
         try:
-            sending = self._execution.start([intent_id])
+            sending = self._execution.start(intent_ids)
             async with asyncio.timeout(self._wait_seconds):
-                await asyncio.wait([sending])
-                if sending.exception() is None:
-                    await booked.wait()
+                await asyncio.wait([sending, told], return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done() or sending.exception() is None:
+                    await told
         except TimeoutError:
             return
         finally:
+            told.cancel()
             unsubscribe()
 
 

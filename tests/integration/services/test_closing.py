@@ -19,9 +19,9 @@ from app.domain.enums import (
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.trading import CloseParams, TradeResult, VenueOutcome
 from app.models.trading import Trade
-from app.services.booking_service import retry_delay
 from app.services.claim_service import ClaimOutcome
 from app.services.exit_order_service import terms_of
+from app.services.trade_closing import retry_delay
 from app.services.trading_service import Placed
 from tests.desks import Desk, again
 from tests.fakes import Act
