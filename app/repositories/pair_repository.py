@@ -24,7 +24,7 @@ class PairRepository(Repository[Pair]):
     async def protect_limits(self, pair_ids: Sequence[int]) -> dict[int, Decimal]:
         """How far a mark may be from the last price where exits are protected, as a fraction of it, by pair."""
         rows = await self.session.execute(select(Pair.id, Pair.price_protect_limit).where(Pair.id.in_(pair_ids)))
-        return dict(rows.tuples().all())
+        return dict(rows.all())
 
     async def store(self, venue: str, listings: Sequence[PairListing]) -> None:
         """Insert or update the venue's pairs by symbol; those it no longer lists become inactive."""
