@@ -1,0 +1,203 @@
+"""Dead man's switches: armed, pushed back, disarmed, fired once, and carried through after a crash."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, text, update
+
+from app.domain.enums import OrderStatus, OrderType, StateScope, SwitchScope, TradeStatus, TradingState
+from app.models.control import DeadManSwitch
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.dead_man_switch_service import DeadManSwitchService
+from app.services.resting_cancels import RestingCancels
+from tests.desks import Desk
+from tests.fakes import Act
+
+LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "price": Decimal(990), "stop_price": Decimal(950)}
+ENTRIES, ALL = SwitchScope
+
+
+@pytest.fixture
+def switches(desk: Desk) -> DeadManSwitchService:
+    return DeadManSwitchService(desk.uow, RestingCancels(desk.uow, desk.trading, desk.exits, desk.execution))
+
+
+async def resting(desk: Desk, **values: Any) -> Any:
+    desk.venue.will("open", Act.REST)
+    return await desk.open(**(LIMIT | values))
+
+
+def last_for(uow: UnitOfWorkFactory, times: int) -> UnitOfWorkFactory:
+    """Units of work of a process that dies after so many."""
+    left = iter(range(times))
+
+    def make() -> UnitOfWork:
+        if next(left, None) is None:
+            raise ConnectionError("killed")
+        return uow()
+
+    return make
+
+
+async def come_due(desk: Desk) -> None:
+    """Let the time of the desk's switch come, armed or interrupted."""
+    async with desk.uow() as work:
+        mine = update(DeadManSwitch).where(DeadManSwitch.user_id == desk.user_id)
+        now = func.clock_timestamp()
+        await work.session.execute(mine.where(DeadManSwitch.fires_at.is_not(None)).values(fires_at=now))
+        await work.session.execute(mine.values(next_run_at=now - text("interval '1 ms'")))
+
+
+async def test_it_fires_when_nobody_reports(desk: Desk, switches: DeadManSwitchService) -> None:
+    entries = [await resting(desk) for _ in range(3)]
+    held = await desk.open(stop_price=Decimal(950))
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    assert await switches.fire_due() == 0
+    told = await desk.told()
+
+    await come_due(desk)
+    assert await switches.fire_due() == 1
+    assert await switches.fire_due() == 0
+
+    for entry in entries:
+        order = await desk.order(entry.order)
+        assert (order.status, order.reason) == (OrderStatus.CANCELLED, "cancel_all_after")
+    assert await desk.statuses(held.trade) == (TradeStatus.OPEN, [OrderStatus.FILLED, OrderStatus.PENDING])
+    assert (await desk.events(told)).count("order.cancelled cancel_all_after") == 3
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_with_scope_all_exits_go_too(desk: Desk, switches: DeadManSwitchService) -> None:
+    held = await desk.open(stop_price=Decimal(950), take_profit_price=Decimal(1100))
+    entry = await resting(desk)
+    await switches.arm(desk.user_id, 60, ALL)
+    told = await desk.told()
+
+    await come_due(desk)
+    await switches.fire_due()
+
+    exits = [OrderStatus.CANCELLED] * 2
+    assert await desk.statuses(held.trade) == (TradeStatus.OPEN, [OrderStatus.FILLED, *exits])
+    assert (await desk.trade(entry.trade)).status is TradeStatus.CANCELLED
+    # Those of the entry end with it.
+    assert (await desk.events(told)).count("order.cancelled cancel_all_after") == 3
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_a_report_pushes_it_back_and_zero_disarms(desk: Desk, switches: DeadManSwitchService) -> None:
+    entry = await resting(desk)
+    first = await switches.arm(desk.user_id, 1, ENTRIES)
+    second = await switches.arm(desk.user_id, 3600, ALL)
+    assert first is not None
+    assert second is not None
+    assert second.scope is ALL
+    assert first.fires_at is not None
+    assert second.fires_at is not None
+    assert second.fires_at - first.fires_at > timedelta(seconds=3500)
+
+    assert await switches.arm(desk.user_id, 0, ENTRIES) is None
+    assert await switches.of_user(desk.user_id) is None
+    assert await switches.fire_due() == 0
+    assert (await desk.order(entry.order)).status is OrderStatus.PENDING
+
+
+async def test_a_crash_on_the_way_is_carried_through(desk: Desk, switches: DeadManSwitchService) -> None:
+    entries = [await resting(desk) for _ in range(3)]
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+
+    # It reads a page, writes two cancels, and sends neither.
+    dying = RestingCancels(last_for(desk.uow, 3), desk.trading, desk.exits, desk.execution)
+    with pytest.raises(ConnectionError):
+        await DeadManSwitchService(desk.uow, dying).fire_due()
+    firing = await switches.of_user(desk.user_id)
+    assert firing is not None
+    assert (firing.fires_at, firing.fired_scope) == (None, ENTRIES)
+
+    # Another process: the cancels that were written are sent by settlement, the switch is taken up again.
+    await desk.settle()
+    await come_due(desk)
+    assert await switches.fire_due() == 1
+
+    assert [(await desk.order(entry.order)).status for entry in entries] == [OrderStatus.CANCELLED] * 3
+    assert len([call for call in desk.venue.calls if call.startswith("cancel")]) == 3
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_what_was_placed_after_it_fired_is_left_alone(desk: Desk, switches: DeadManSwitchService) -> None:
+    before = await resting(desk)
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+    after = await resting(desk)
+
+    await switches.fire_due()
+
+    assert (await desk.order(before.order)).status is OrderStatus.CANCELLED
+    assert (await desk.order(after.order)).status is OrderStatus.PENDING
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_it_stays_until_the_venue_has_answered_every_cancel(desk: Desk, switches: DeadManSwitchService) -> None:
+    entry = await resting(desk)
+    desk.venue.will("cancel", (Act.REJECT, "VENUE_BUSY"))
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+
+    await switches.fire_due()
+    assert (await desk.order(entry.order)).status is OrderStatus.PENDING
+    firing = await switches.of_user(desk.user_id)
+    assert firing is not None
+    assert firing.fired_at is not None
+
+    # Who reports again is armed anew, and the firing goes on.
+    await switches.arm(desk.user_id, 3600, ENTRIES)
+    async with desk.uow() as work:
+        await work.session.execute(
+            update(DeadManSwitch)
+            .where(DeadManSwitch.user_id == desk.user_id)
+            .values(next_run_at=func.clock_timestamp() - text("interval '1 ms'"))
+        )
+    await switches.fire_due()
+
+    assert (await desk.order(entry.order)).status is OrderStatus.CANCELLED
+    armed = await switches.of_user(desk.user_id)
+    assert armed is not None
+    assert (armed.fired_at, armed.fires_at is not None) == (None, True)
+    await switches.arm(desk.user_id, 0, ENTRIES)
+
+
+async def test_a_halted_market_keeps_it_until_the_release(desk: Desk, switches: DeadManSwitchService) -> None:
+    entry = await resting(desk)
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+    await halt(desk, TradingState.HALTED)
+
+    await switches.fire_due()
+    assert (await desk.order(entry.order)).status is OrderStatus.PENDING
+
+    await halt(desk, TradingState.ACTIVE)
+    await come_due(desk)
+    await switches.fire_due()
+    assert (await desk.order(entry.order)).status is OrderStatus.CANCELLED
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_of_many_processes_each_order_is_cancelled_once(desk: Desk, switches: DeadManSwitchService) -> None:
+    entries = [await resting(desk) for _ in range(4)]
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+    told = await desk.told()
+
+    await asyncio.gather(*(switches.fire_due() for _ in range(4)))
+    await desk.settle()
+
+    assert [(await desk.order(entry.order)).status for entry in entries] == [OrderStatus.CANCELLED] * 4
+    assert (await desk.events(told)).count("order.cancelled cancel_all_after") == 4
+
+
+async def halt(desk: Desk, state: TradingState) -> None:
+    async with desk.uow() as work:
+        await work.trading_states.set_state(StateScope.USER, str(desk.user_id), state, "a drill", "test")
