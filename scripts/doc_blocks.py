@@ -75,7 +75,16 @@ def event_types() -> str:
 
 def pairs() -> str:
     """What the paper venue trades."""
-    head = ("symbol", "category", "price step", "size step", "leverage", "taker fee", "maintenance margin")
+    head = (
+        "symbol",
+        "category",
+        "price step",
+        "size step",
+        "leverage",
+        "taker fee",
+        "maintenance margin",
+        "protect limit",
+    )
     return table(head, [_pair(pair.listing) for pair in PAPER_PAIRS])
 
 
@@ -88,6 +97,7 @@ def _pair(listing: PairListing) -> list[str]:
         f"{listing.min_leverage} to {listing.max_leverage}",
         f"{plain(listing.taker_fee_rate * 100)} %",
         f"{plain(listing.maintenance_margin_rate * 100)} %",
+        f"{plain(listing.price_protect_limit * 100)} %",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from app.domain.enums import Category, PositionSide
@@ -17,6 +18,7 @@ from app.domain.positions import (
     pnl_of,
     size_of,
 )
+from app.domain.prices import UNGUARDED, Tick, judged_by_guard
 from app.domain.triggers import MoveStop, Trigger, TriggerOrder, evaluate, trailing_stop
 from app.services.providers.paper.catalogue import TERMS
 
@@ -135,6 +137,52 @@ def trailing() -> str:
     return text(*lines)
 
 
+def activation() -> str:
+    """A trailing stop that begins at its activation price, tick by tick."""
+    order = TriggerOrder(
+        order_id=1,
+        version=1,
+        side=PositionSide.LONG,
+        armed_sequence=1,
+        armed_price=Decimal("60035.72"),
+        trailing_distance=Decimal(250),
+        activation_price=Decimal(60500),
+    )
+    watermark = None
+    lines = ["mark       watermark  stop"]
+    for mark in map(Decimal, ("60035.72", "59640.00", "60512.30", "60599.11", "60349.11")):
+        outcome = None if mark == order.armed_price else evaluate(order, watermark, mark)
+        word = "waits"
+        if isinstance(outcome, MoveStop):
+            word = "begins" if watermark is None else "the stop moves"
+            watermark = outcome.watermark
+        if isinstance(outcome, Trigger):
+            word = "fires"
+        stands = ("-", "-") if watermark is None else (plain(watermark), plain(trailing_stop(order, watermark)))
+        lines.append(f"{mark}   {stands[0]:<8}   {stands[1]:<8}   {word}")
+    return text(*lines)
+
+
+def protection() -> str:
+    """What a price guard makes of a mark that leaves the last price, second by second."""
+    limit = TERMS_OF_CRYPTO.price_protect_limit
+    told = Decimal("60030.00")
+    start = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+    guard = UNGUARDED
+    lines = [f"last {told}, told again every second; limit {plain(limit * 100)} %", "second  mark       distance"]
+    for second, mark in ((0, "60035.72"), (1, "56800.00"), (3, "56750.00"), (5, "56790.00"), (6, "56810.00")):
+        price = Decimal(mark)
+        tick = Tick(1, second + 1, price, price, start + timedelta(seconds=second), "paper", told)
+        guard, is_believed = judged_by_guard(guard, tick, limit)
+        distance = abs(price - told) / told * 100
+        since = second - (guard.holding_since - start).seconds if guard.holding_since else 0
+        held = f"held back for {since} s" if guard.holding_since else "near the last price"
+        lines.append(
+            f"{second}       {mark}   {distance:.2f} %     {'believed' if is_believed else 'passed over'}: {held}"
+        )
+    return text(*lines)
+
+
 def ledger() -> str:
     """The bookings of an opening and of its close."""
     held = Held()
@@ -156,5 +204,7 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "example-part-close": part_close,
     "example-liquidation": liquidation,
     "example-trailing": trailing,
+    "example-activation": activation,
+    "example-protection": protection,
     "example-ledger": ledger,
 }

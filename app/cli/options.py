@@ -60,6 +60,22 @@ OcoTakeProfit = Annotated[
     Level, typer.Option("--oco-take-profit", parser=decimal, metavar="PRICE", help="Take profit of that pair.")
 ]
 
+Activation = Annotated[
+    Level, typer.Option("--activation", parser=decimal, metavar="PRICE", help="Where the trailing stop begins.")
+]
+TriggerBy = Annotated[
+    str | None,
+    typer.Option("--trigger-by", metavar="mark|last|exit", help="The price that exits watch.", show_default=False),
+]
+PriceProtect = Annotated[
+    bool | None,
+    typer.Option(
+        "--price-protect/--no-price-protect",
+        help="Exits pass over prices far from the last trade, for at most 5 s.",
+        show_default=False,
+    ),
+]
+
 NewStop = Annotated[Level, typer.Option("--stop", parser=decimal, metavar="PRICE", help="A stop loss's new price.")]
 NewTakeProfit = Annotated[
     Level, typer.Option("--take-profit", parser=decimal, metavar="PRICE", help="A take profit's new price.")
@@ -79,7 +95,12 @@ NewOcoTakeProfit = Annotated[
 
 
 def levels(
-    stop: Level, take_profit: Level, trailing_stop: Document | None, oco_stop: Level, oco_take_profit: Level
+    stop: Level,
+    take_profit: Level,
+    trailing_stop: Document | None,
+    oco_stop: Level,
+    oco_take_profit: Level,
+    activation: Level = None,
 ) -> Document:
     """The levels that were given, as the API takes them: numbers as text, which keeps every digit."""
     given = {
@@ -87,8 +108,15 @@ def levels(
         "take_profit_price": take_profit,
         "oco_stop_price": oco_stop,
         "oco_take_profit_price": oco_take_profit,
+        "activation_price": activation,
     }
     return {name: plain(level) for name, level in given.items() if level is not None} | (trailing_stop or {})
+
+
+def watching(trigger_by: str | None, price_protect: bool | None) -> Document:
+    """How exits watch the price, where it was said, as the API takes it."""
+    given = {"trigger_by": trigger_by, "price_protect": price_protect}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def read_password(*, from_stdin: bool, is_new: bool = False) -> str:

@@ -9,6 +9,7 @@ from app.cli.client import Answer, Document, api_client
 from app.cli.console import screen, write_line
 from app.cli.naming import find_trade
 from app.cli.options import (
+    Activation,
     AsJson,
     NewOcoStop,
     NewOcoTakeProfit,
@@ -17,11 +18,14 @@ from app.cli.options import (
     NewTrailing,
     OcoStop,
     OcoTakeProfit,
+    PriceProtect,
     Stop,
     TakeProfit,
     Trailing,
+    TriggerBy,
     Url,
     levels,
+    watching,
 )
 from app.cli.tables import ORDERS, show
 from app.cli.trades import TradeName, tell_next
@@ -71,12 +75,16 @@ def attach(
     trailing: Trailing = None,
     oco_stop: OcoStop = None,
     oco_take_profit: OcoTakeProfit = None,
+    activation: Activation = None,
+    trigger_by: TriggerBy = None,
+    price_protect: PriceProtect = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Attach one exit to an open trade."""
     given = levels(stop, take_profit, trailing, oco_stop, oco_take_profit)
     kind = _KINDS.get(frozenset(given))
+    given |= levels(None, None, None, None, None, activation) | watching(trigger_by, price_protect)
     if kind is None:
         raise typer.BadParameter(
             "give one exit: --stop, --take-profit, --trailing, or --oco-stop with --oco-take-profit"
@@ -102,11 +110,15 @@ def amend(
     trailing: NewTrailing = None,
     oco_stop: NewOcoStop = None,
     oco_take_profit: NewOcoTakeProfit = None,
+    activation: Activation = None,
+    trigger_by: TriggerBy = None,
+    price_protect: PriceProtect = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Change levels of an exit that has not fired; what is left out stays."""
-    given = levels(stop, take_profit, trailing, oco_stop, oco_take_profit)
+    given = levels(stop, take_profit, trailing, oco_stop, oco_take_profit, activation)
+    given |= watching(trigger_by, price_protect)
     if not given:
         raise typer.BadParameter("give at least one level")
     with api_client(url) as client:

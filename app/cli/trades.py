@@ -11,16 +11,20 @@ from app.cli.client import Answer, ApiClient, Document, api_client
 from app.cli.console import screen, write_line
 from app.cli.naming import find_trade
 from app.cli.options import (
+    Activation,
     AsJson,
     OcoStop,
     OcoTakeProfit,
+    PriceProtect,
     Stop,
     TakeProfit,
     Trailing,
+    TriggerBy,
     Url,
     decimal,
     fraction,
     levels,
+    watching,
 )
 from app.cli.tables import (
     ORDERS,
@@ -71,6 +75,9 @@ def open_trade(
     trailing: Trailing = None,
     oco_stop: OcoStop = None,
     oco_take_profit: OcoTakeProfit = None,
+    activation: Activation = None,
+    trigger_by: TriggerBy = None,
+    price_protect: PriceProtect = None,
     max_slippage: Annotated[
         Decimal | None, typer.Option(parser=fraction, metavar="PART", help="Refuse a worse price than by 0.1% ...")
     ] = None,
@@ -91,7 +98,8 @@ def open_trade(
         "collateral": plain(collateral),
         "leverage": leverage,
         "order_type": "MARKET" if limit is None else "LIMIT",
-        **levels(stop, take_profit, trailing, oco_stop, oco_take_profit),
+        **levels(stop, take_profit, trailing, oco_stop, oco_take_profit, activation),
+        **watching(trigger_by, price_protect),
     }
     optional = {
         "price": None if limit is None else plain(limit),

@@ -26,6 +26,10 @@ class PairResponse(ResponseModel):
     max_collateral: Number = Field(examples=[1000000])
     taker_fee_rate: Number = Field(description="Of the notional", examples=[0.0005])
     maintenance_margin_rate: Number = Field(description="Of the notional", examples=[0.01])
+    price_protect_limit: Number = Field(
+        description="How far a mark may be from the last price where exits are protected, of that price",
+        examples=[0.05],
+    )
     market_hours: str = Field(examples=["always"])
 
 

@@ -72,5 +72,6 @@ _COLUMNS = (
     "max_collateral",
     "taker_fee_rate",
     "maintenance_margin_rate",
+    "price_protect_limit",
     "market_hours",
 )
