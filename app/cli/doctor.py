@@ -19,12 +19,15 @@ from app.cli.tables import Column, show
 from app.config.settings import Settings
 from app.core import migrations
 from app.domain.assets import SymbolTable
-from app.domain.enums import IntentStatus
+from app.domain.invariants import InvariantKind, Violation
 from app.domain.routing import parse_rules
-from app.repositories.unit_of_work import UnitOfWork
+from app.repositories.invariant_repository import INVARIANTS
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.invariant_service import InvariantService
 
-MOST_NAMED = 5
-MOST_OVERDUE = 1000
+STOP = "stop trading, keep the database as it is, and report this"
+LOOK = "a loop of the server hangs: its log says why"
+START = "a running server looks after it"
 
 
 class Verdict(StrEnum):
@@ -48,7 +51,7 @@ class Finding:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database, migrations and ledger."""
+    """Check settings, database, migrations and the books."""
     findings = list(_findings())
     is_sound = all(finding.verdict is not Verdict.FAILED for finding in findings)
     if as_json:
@@ -76,14 +79,15 @@ def _findings() -> Iterator[Finding]:
     yield Finding("settings", Verdict.OK, f"ENVIRONMENT={settings.environment}, {_secret(settings)}")
     if unknown := unknown_names():
         yield Finding("names", Verdict.NOTE, "; ".join(map(_unknown, unknown.items())))
-    yield _server()
+    server = _server()
+    yield server
     with ExitStack() as stack:
         try:
             url = stack.enter_context(database_url(settings))
         except Failure as failure:
             yield Finding("database", Verdict.FAILED, _told(failure))
             return
-        yield from asyncio.run(_database_findings(url, settings))
+        yield from asyncio.run(_database_findings(url, settings, is_served=server.verdict is Verdict.OK))
 
 
 def _told(failure: Failure) -> str:
@@ -115,7 +119,7 @@ def _server() -> Finding:
     return Finding("server", Verdict.OK, f"{client.url} is up, version {health['version']}")
 
 
-async def _database_findings(url: str, settings: Settings) -> list[Finding]:
+async def _database_findings(url: str, settings: Settings, *, is_served: bool) -> list[Finding]:
     findings = []
     async with units_of_work(url) as (database, uow):
         findings.append(Finding("database", Verdict.OK, "answers"))
@@ -124,8 +128,8 @@ async def _database_findings(url: str, settings: Settings) -> list[Finding]:
         seen = f"at {revision or 'none'}" + ("" if is_newest else f", newest is {migrations.head()}: marqetfi migrate")
         findings.append(Finding("migrations", Verdict.OK if is_newest else Verdict.FAILED, seen))
         if is_newest:
+            findings += await _books(uow, is_served=is_served)
             async with uow() as work:
-                findings += [await _ledger(work), await _balances(work), await _intents(work)]
                 if unlisted := await _unlisted(work, settings):
                     findings.append(Finding("routing", Verdict.NOTE, unlisted))
     return findings
@@ -141,23 +145,18 @@ async def _unlisted(work: UnitOfWork, settings: Settings) -> str | None:
     return f"ASSET_VENUES names {', '.join(unlisted)}, which no pair trades" if pairs and unlisted else None
 
 
-async def _ledger(work: UnitOfWork) -> Finding:
-    if await work.paper_accounts.is_zero():
-        return Finding("paper ledger", Verdict.OK, "every booking sums to zero")
-    return Finding("paper ledger", Verdict.FAILED, "the entries do not sum to zero: money came from nowhere")
+async def _books(uow: UnitOfWorkFactory, *, is_served: bool) -> list[Finding]:
+    """Every invariant that does not hold; one line where all do."""
+    findings = [
+        _broken(violation, is_served=is_served) for violation in await InvariantService(uow, 0).check(is_full=True)
+    ]
+    return findings or [Finding("books", Verdict.OK, f"all {len(INVARIANTS)} invariants hold")]
 
 
-async def _balances(work: UnitOfWork) -> Finding:
-    differences = await work.paper_accounts.differences()
-    if not differences:
-        return Finding("paper balances", Verdict.OK, "every account has what its entries say")
-    named = ", ".join(str(difference.account_id) for difference in differences[:MOST_NAMED])
-    return Finding("paper balances", Verdict.FAILED, f"{len(differences)} accounts differ from their entries: {named}")
-
-
-async def _intents(work: UnitOfWork) -> Finding:
-    overdue = await work.intents.due((IntentStatus.NEW, IntentStatus.SENT), MOST_OVERDUE)
-    if not overdue:
-        return Finding("settlement", Verdict.OK, "nothing waits")
-    seen = f"{len(overdue)} orders to venues wait; a running server settles them within seconds"
-    return Finding("settlement", Verdict.NOTE, seen)
+def _broken(violation: Violation, *, is_served: bool) -> Finding:
+    """What is broken and what to do; what waits is no fault where no server runs."""
+    if violation.kind is not InvariantKind.DEADLINE:
+        return Finding("books", Verdict.FAILED, f"{violation}; {STOP}")
+    if is_served:
+        return Finding("books", Verdict.FAILED, f"{violation}; {LOOK}")
+    return Finding("books", Verdict.NOTE, f"{violation}; {START}")

@@ -26,7 +26,7 @@ class Root(LazyGroup):
         "migrate": Lazy("app.cli.database:migrate", "Bring the database to the newest migration.", SERVER),
         "admin": Lazy("app.cli.admin:app", "Manage administrators.", SERVER),
         "seed": Lazy("app.cli.seed:seed", "Make a demo user with a few trades.", SERVER),
-        "doctor": Lazy("app.cli.doctor:doctor", "Check settings, database, migrations and ledger.", SERVER),
+        "doctor": Lazy("app.cli.doctor:doctor", "Check settings, database, migrations and the books.", SERVER),
         "register": Lazy("app.cli.session:register", "Create an account, and log in.", ACCOUNT),
         "login": Lazy("app.cli.session:login", "Log in; later commands use the session.", ACCOUNT),
         "logout": Lazy("app.cli.session:logout", "End the session.", ACCOUNT),

@@ -16,6 +16,7 @@ from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgres, EmbeddedP
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 APPLICATION_NAME = "marqetfi command"
+STATEMENT_SECONDS = 300.0
 
 
 @contextmanager
@@ -39,8 +40,14 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 @asynccontextmanager
 async def units_of_work(url: str) -> AsyncIterator[tuple[Database, UnitOfWorkFactory]]:
-    """A small pool of connections to a database, and units of work on it."""
-    database = Database(url, application_name=APPLICATION_NAME, pool_size=1, max_overflow=1)
+    """A small pool of connections to a database, and units of work on it that may take their time."""
+    database = Database(
+        url,
+        application_name=APPLICATION_NAME,
+        pool_size=1,
+        max_overflow=1,
+        statement_timeout_seconds=STATEMENT_SECONDS,
+    )
     try:
         yield database, partial(UnitOfWork, database, MemoryBroadcast())
     finally:
