@@ -1,10 +1,10 @@
 """The paper venue's orders, fills and positions."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, exists, func, select, tuple_, update
 
 from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.errors import InvalidTransition
@@ -55,6 +55,18 @@ class PaperRepository(Repository[PaperOrder]):
         """Every open position of pairs, by id."""
         query = select(PaperPosition).where(PaperPosition.pair_id.in_(pair_ids), _IS_OPEN)
         return (await self.session.scalars(query.order_by(PaperPosition.id))).all()
+
+    async def changed_lately(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[PaperPosition | PaperOrder]:
+        """Open positions and live orders of pairs whose rows changed lately by the database's clock."""
+        since = func.clock_timestamp() - within
+        positions = select(PaperPosition).where(PaperPosition.pair_id.in_(pair_ids), _IS_OPEN)
+        orders = select(PaperOrder).where(PaperOrder.pair_id.in_(pair_ids), PaperOrder.status.in_(LIVE))
+        found: list[PaperPosition | PaperOrder] = []
+        found += await self.session.scalars(
+            positions.where(PaperPosition.updated_at > since).order_by(PaperPosition.id)
+        )
+        found += await self.session.scalars(orders.where(PaperOrder.updated_at > since).order_by(PaperOrder.id))
+        return found
 
     async def open_positions_of(
         self, users_and_pairs: Sequence[tuple[int, int]]

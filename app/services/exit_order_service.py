@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from app.core.faults import buggify
 from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import EventType, order_event, position_event
@@ -121,6 +122,7 @@ class ExitOrderService:
                 raise Conflict(f"The order is {order.status} and can no longer be cancelled.", order_id=order.id)
         if intent_id is None:
             return order
+        await buggify("cancel.committed")
         await self._execution.send([intent_id])
         return (await self._trading.placed(user_id, order_id)).order
 

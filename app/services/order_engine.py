@@ -150,8 +150,13 @@ class OrderEngine:
             rows = await work.orders.rows(order_ids)
         self._apply(rows)
 
+    async def catch_up(self) -> None:
+        """Take up what other processes have traded at the venue."""
+        await self._matching.catch_up()
+
     async def sweep(self) -> None:
-        """Take up exits whose hint was lost."""
+        """Take up what hints that were lost told of."""
+        await self.catch_up()
         async with self._uow() as work:
             rows = await work.orders.changed_exits(list(self._watches), SWEEP_WITHIN)
         self._apply(rows)

@@ -10,10 +10,13 @@ from app.domain.prices import Tick
 from app.services.booking_service import EXITS_TOPIC
 from app.services.lease_keeper import LeaseKeeper
 from app.services.order_engine import OrderEngine
+from app.services.providers.base import VENUE_TOPIC
 
 RETRY_SECONDS = 0.2
 SWEEP_SECONDS = 5.0
 CHECKPOINT_SECONDS = 0.1
+# What others trade is taken up together, so often at most.
+CATCH_UP_SECONDS = 0.05
 # A row that another process holds for a moment is asked for again so soon.
 BUSY_SECONDS = 0.02
 
@@ -26,9 +29,11 @@ class OrderMonitoringService:
         self._lease = lease
         self._changed: set[int] = set()
         self._reload = asyncio.Event()
+        self._traded_elsewhere = asyncio.Event()
         self._is_following = False
         self.is_watching = False
         broadcast.subscribe(EXITS_TOPIC, self._on_exits_changed)
+        broadcast.subscribe(VENUE_TOPIC, lambda _: self._traded_elsewhere.set())
 
     def on_tick(self, tick: Tick) -> None:
         """Judge a tick; what it did is committed behind it."""
@@ -60,6 +65,7 @@ class OrderMonitoringService:
                 group.create_task(self._lease.hold(token))
                 group.create_task(self._drain())
                 group.create_task(self._follow())
+                group.create_task(self._catch_up())
                 group.create_task(_every(SWEEP_SECONDS, self._engine.sweep))
                 group.create_task(_every(RETRY_SECONDS, self._engine.retry_latched))
                 group.create_task(_every(CHECKPOINT_SECONDS, lambda: self._engine.checkpoint(token)))
@@ -92,6 +98,13 @@ class OrderMonitoringService:
             self._reload.clear()
             ids, self._changed = sorted(self._changed), set()
             await self._engine.follow(ids)
+
+    async def _catch_up(self) -> None:
+        while True:
+            await self._traded_elsewhere.wait()
+            self._traded_elsewhere.clear()
+            await self._engine.catch_up()
+            await asyncio.sleep(CATCH_UP_SECONDS)
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
+from app.core.faults import buggify
 from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
 from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
 from app.domain.events import EventType, order_event, trade_event
@@ -112,6 +113,7 @@ class TradingService:
             pair, exits = await self._check(trader, terms)
             order, intent = await self._place(trader, terms, pair, exits, key)
             if intent is not None:
+                await buggify("open.committed")
                 await self._send_and_wait(order.id, [intent.id])
         return await self.placed(trader.user_id, order.id)
 
@@ -135,6 +137,7 @@ class TradingService:
             if key is not None:
                 await work.idempotency.bind(trader.user_id, key.key, order.id)
         if intent_id is not None:
+            await buggify("close.committed")
             await self._send_and_wait(order.id, [intent_id, *beside])
         return await self.placed(trader.user_id, order.id)
 

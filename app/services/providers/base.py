@@ -26,6 +26,10 @@ type OnFill = Callable[[VenueFill], Awaitable[None]]
 type OnFunding = Callable[[VenueFunding], Awaitable[None]]
 
 
+# Says to whoever runs a matching venue that another process has traded there.
+VENUE_TOPIC = "venue.changed"
+
+
 class QuoteBoard(Protocol):
     """The last ticks that this process has seen."""
 
@@ -82,6 +86,10 @@ class MatchingVenue(Protocol):
 
     async def load(self, pair_ids: Sequence[int]) -> Sequence[Match]:
         """Read the open positions and resting orders of pairs into the book; what kept ticks already did."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Take up what other processes have traded lately."""
         ...
 
     def on_late_match(self, listener: Callable[[Sequence[Match]], None]) -> None:

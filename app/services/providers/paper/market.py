@@ -3,8 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from itertools import islice, takewhile
 
+from app.core.faults import buggify
 from app.domain.enums import PaperPositionStatus
 from app.domain.prices import Tick
 from app.domain.trading import VenueFill, VenueFunding
@@ -21,6 +23,7 @@ from app.services.providers.paper.stepping import book_steps
 from app.services.providers.paper.terms import PaperTerms
 
 BATCH = 100
+CHANGED_WITHIN = timedelta(seconds=30)
 
 type OnLateMatch = Callable[[Sequence[PaperMatch]], None]
 type Tell = Callable[[VenueFill | VenueFunding], Awaitable[None]]
@@ -29,8 +32,8 @@ type Tell = Callable[[VenueFill | VenueFunding], Awaitable[None]]
 class PaperMarket:
     """The matching venue of the pairs that were loaded here; of others it knows nothing and is told nothing.
 
-    `load` starts a pair's books anew from the tables, so it is right at the start, after ticks were missed, and
-    whenever another process may have traded.
+    `load` starts a pair's books anew from the tables, so it is right at the start and after ticks were missed;
+    `catch_up` adds what other processes have traded.
     """
 
     name = VENUE
@@ -71,8 +74,12 @@ class PaperMarket:
                 waiting.popleft()
             self._follow(batch, booked)
             told += booked.told
+        if await buggify("match.committed"):
+            for word in told:
+                await self._tell(word)
         for word in told:
             await self._tell(word)
+        await buggify("match.told")
         return [word for word in told if isinstance(word, VenueFill)]
 
     async def load(self, pair_ids: Sequence[int]) -> Sequence[PaperMatch]:
@@ -95,6 +102,17 @@ class PaperMarket:
             self._books |= loaded
             ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))
             return [match for tick in ticks for match in self.on_tick(tick)]
+
+    async def catch_up(self) -> None:
+        """Take up what other processes have let stand lately on the pairs that are loaded here."""
+        async with self._uow() as work:
+            rows = await work.paper.changed_lately(list(self._books), CHANGED_WITHIN)
+        for row in rows:
+            self.watch(row)
+
+    def has_loaded(self, pair_id: int) -> bool:
+        """Whether this process does what ticks do to a pair."""
+        return pair_id in self._books
 
     def on_late_match(self, listener: OnLateMatch) -> None:
         """Register who is told of what kept ticks did to something added after them."""

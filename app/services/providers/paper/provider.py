@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol, Self
 
 from app.core.clock import Clock
+from app.core.faults import buggify
 from app.domain import ledger
 from app.domain.errors import Conflict
 from app.domain.money import ZERO
@@ -29,7 +30,7 @@ from app.models.market import Pair
 from app.repositories.outcomes import unknown_when_lost
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.services.providers.base import BaseTradingProvider, QuoteBoard
+from app.services.providers.base import VENUE_TOPIC, BaseTradingProvider, QuoteBoard
 from app.services.providers.paper.catalogue import CATALOGUE, VENUE
 from app.services.providers.paper.desk import Desk, Moment
 from app.services.providers.paper.mapping import fills_of, funding_of, position_of, result_of
@@ -107,7 +108,9 @@ class PaperProvider(BaseTradingProvider):
         async with unknown_when_lost(client_id), self._uow() as work:
             desk = await self._desk(work, ref.user_id)
             placed = await desk.find(client_id) or await desk.open(trade_params, self._moment(ref.pair_id))
+            self._hint(work, ref.pair_id)
         self._watch(placed)
+        await buggify("venue.committed")
         return result_of(placed, ref.venue_account_id)
 
     async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
@@ -119,11 +122,13 @@ class PaperProvider(BaseTradingProvider):
                 desk = await self._desk(work, params.ref.user_id)
                 done = await desk.find(params.client_id)
                 done = done or await desk.close(params, position_id, self._moment(pair_id))
+                self._hint(work, pair_id)
         if done.fills and not done.fills[-1].size_left:
             self.market.forget(MatchKind.LIQUIDATION, pair_id, position_id)
         for order in desk.ended:
             self.market.forget_order(order)
         self.market.watch(done.order)
+        await buggify("venue.committed")
         return result_of(done, params.ref.venue_account_id)
 
     async def place_exit(self, params: ExitParams) -> TradeResult:
@@ -133,6 +138,7 @@ class PaperProvider(BaseTradingProvider):
             placed = await desk.find(params.client_id)
             position_id = _position_id(params.venue_trade_index)
             placed = placed or await desk.hold(params, position_id, self._moment(params.ref.pair_id))
+            self._hint(work, params.ref.pair_id)
         self.market.watch(placed.order)
         return result_of(placed, params.ref.venue_account_id)
 
@@ -148,6 +154,7 @@ class PaperProvider(BaseTradingProvider):
         if found is None:
             return TradeResult(client_id, VenueOutcome.REJECTED, reason="NOT_FOUND")
         self.market.forget_order(found.order)
+        await buggify("venue.committed")
         return result_of(found, ref.venue_account_id)
 
     async def query(self, ref: VenueRef, client_id: int) -> TradeResult | None:
@@ -202,6 +209,11 @@ class PaperProvider(BaseTradingProvider):
                 raise Conflict("Close every position and cancel every resting order of the paper account first.")
             await work.paper_accounts.post([ledger.reset(account.id, account.balance, self._starting_balance)])
         return VenueBalance(free=self._starting_balance, locked=ZERO)
+
+    def _hint(self, work: UnitOfWork, pair_id: int) -> None:
+        """Let the process that does what ticks do to a pair hear of it, where that is another one."""
+        if not self.market.has_loaded(pair_id):
+            work.hint(VENUE_TOPIC, b"")
 
     async def _desk(self, work: UnitOfWork, user_id: int) -> Desk:
         return Desk(work, await work.paper_accounts.lock(user_id, self._starting_balance), self._terms)
