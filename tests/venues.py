@@ -14,7 +14,7 @@ from app.bootstrap import Container
 from app.domain.enums import Category, OrderType, PositionSide
 from app.domain.ledger import LedgerAccount
 from app.domain.prices import Market, Price, Quote, Tick
-from app.domain.trading import CloseParams, TradeParams, VenueFill, VenueRef
+from app.domain.trading import CloseParams, ExitParams, TradeParams, VenueFill, VenueRef
 from app.models.market import Pair
 from app.models.paper import PaperLedgerEntry
 from app.services.pair_directory import PairDirectory
@@ -257,4 +257,26 @@ async def closing(
         side=PositionSide.LONG if fill.side.value == "buy" else PositionSide.SHORT,
         size=fill.quantity if size is None else size,
         not_after=await venue.deadline(seconds),
+    )
+
+
+async def exit_params(
+    venue: VenueUnderTest,
+    fill: VenueFill,
+    ref: VenueRef,
+    *,
+    size: Decimal | None = None,
+    stop_price: str | None = None,
+    take_profit_price: str | None = None,
+) -> ExitParams:
+    """An exit of the position of a fill, whole unless a size is given."""
+    return ExitParams(
+        client_id=next_client_id(),
+        ref=ref,
+        venue_trade_index=fill.venue_trade_index,
+        side=PositionSide.LONG if fill.side.value == "buy" else PositionSide.SHORT,
+        size=fill.quantity if size is None else size,
+        not_after=await venue.deadline(10),
+        stop_price=Decimal(stop_price) if stop_price else None,
+        take_profit_price=Decimal(take_profit_price) if take_profit_price else None,
     )

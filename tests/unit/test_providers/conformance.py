@@ -21,7 +21,7 @@ from app.domain.trading import (
     VenueOutcome,
     VenueRef,
 )
-from tests.venues import LONG_AGO, VenueUnderTest, closing, next_client_id, opening
+from tests.venues import LONG_AGO, VenueUnderTest, closing, exit_params, next_client_id, opening
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
 
@@ -368,3 +368,84 @@ class VenueConformance:
         assert await venue.provider.fills_since(ref, LONG_AGO) == [opened, closed]
         assert await venue.provider.fills_since(ref, closed.at) == [closed]
         assert await venue.provider.fills_since(ref, closed.at + timedelta(seconds=1)) == []
+
+    async def test_an_exit_closes_at_the_quote_once_the_mark_reaches_a_level(self, venue: VenueUnderTest) -> None:
+        ref = await venue.new_account()
+        opened = await open_position(venue, ref)
+        params = await exit_params(venue, opened, ref, stop_price="95", take_profit_price="110")
+
+        placed = await venue.provider.place_exit(params)
+        if not venue.provider.capabilities.native_exits:
+            assert (placed.outcome, placed.reason) == (VenueOutcome.REJECTED, "NOT_SUPPORTED")
+            return
+        await venue.quote("96", "97")
+        waiting = await venue.provider.query(ref, params.client_id)
+        await venue.quote("94.5", "95.5")
+        filled = await venue.provider.query(ref, params.client_id)
+
+        assert (placed.outcome, placed.fills) == (VenueOutcome.RESTING, ())
+        assert waiting is not None
+        assert waiting.outcome is VenueOutcome.RESTING
+        assert filled is not None
+        assert [(fill.price, fill.is_close) for fill in filled.fills] == [(Decimal("94.5"), True)]
+        assert await venue.provider.open_positions([ref]) == []
+
+    async def test_an_exit_takes_a_profit_of_the_size_it_is_for(self, venue: VenueUnderTest) -> None:
+        ref = await venue.new_account()
+        opened = await open_position(venue, ref, SHORT)
+        half = opened.quantity // 2 // venue.pair.size_step * venue.pair.size_step
+        params = await exit_params(venue, opened, ref, size=half, take_profit_price="90")
+        placed = await venue.provider.place_exit(params)
+        if placed.reason == "NOT_SUPPORTED":
+            return
+
+        await venue.quote("89", "91")
+        filled = await venue.provider.query(ref, params.client_id)
+
+        assert filled is not None
+        assert [(fill.price, fill.quantity) for fill in filled.fills] == [(Decimal(91), half)]
+        (position,) = await venue.provider.open_positions([ref])
+        assert position.size == opened.quantity - half
+
+    async def test_an_exit_is_cancelled_by_request_and_with_its_position(self, venue: VenueUnderTest) -> None:
+        ref = await venue.new_account()
+        opened = await open_position(venue, ref)
+        first = await exit_params(venue, opened, ref, stop_price="95")
+        second = await exit_params(venue, opened, ref, stop_price="94")
+        placed = [await venue.provider.place_exit(params) for params in (first, second)]
+        if placed[0].reason == "NOT_SUPPORTED":
+            return
+
+        cancelled = await settled(venue, ref, await venue.provider.cancel_order(ref, first.client_id))
+        await close_trade(venue, await closing(venue, opened, ref))
+        await venue.quote("90", "91")
+        gone = await venue.provider.query(ref, second.client_id)
+
+        assert cancelled.outcome is VenueOutcome.CANCELLED
+        assert gone is not None
+        assert (gone.outcome, gone.fills) == (VenueOutcome.CANCELLED, ())
+
+    @pytest.mark.parametrize(
+        ("levels", "reason"),
+        [
+            ({"stop_price": "105"}, "STOP_WRONG_SIDE"),
+            ({"take_profit_price": "95"}, "TAKE_PROFIT_WRONG_SIDE"),
+            ({}, "MISSING_FIELD"),
+        ],
+    )
+    async def test_refuses_an_exit_that_would_fire_at_once_or_is_none(
+        self, venue: VenueUnderTest, levels: dict[str, str], reason: str
+    ) -> None:
+        ref = await venue.new_account()
+        opened = await open_position(venue, ref)
+
+        result = await venue.provider.place_exit(await exit_params(venue, opened, ref, **levels))
+
+        is_held = venue.provider.capabilities.native_exits
+        assert (result.outcome, result.reason) == (VenueOutcome.REJECTED, reason if is_held else "NOT_SUPPORTED")
+
+    async def test_tells_of_no_funding_where_none_was_due(self, venue: VenueUnderTest) -> None:
+        ref = await venue.new_account()
+        await open_position(venue, ref)
+
+        assert await venue.provider.funding_since(ref, LONG_AGO) == []

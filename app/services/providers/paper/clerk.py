@@ -85,10 +85,11 @@ class Clerk:
             await self.end(order, Refused("POSITION_NOT_FOUND"))
 
     async def end(self, order: PaperOrder, why: Refused | None) -> None:
-        """Take an order off, and give back what it still reserves: REJECTED where it is refused before any fill."""
+        """Take an order off, and give back what it still reserves: REJECTED where it worked and never filled."""
         if order.reserved:
             await self.post(ledger.release(order.account_id, order.client_id, order.reserved))
-        status = PaperOrderStatus.REJECTED if why and not order.fill_count else PaperOrderStatus.CANCELLED
+        is_refused = why and not order.fill_count and order.status is PaperOrderStatus.WORKING
+        status = PaperOrderStatus.REJECTED if is_refused else PaperOrderStatus.CANCELLED
         told = {"reason": why.reason, "details": why.details} if why else {}
         await self._work.paper.change_order(order, status=status, reserved=ZERO, **told)
         self.ended.append(order)

@@ -1,6 +1,6 @@
 """What a tick does inside the paper venue, as it is queued until it is booked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -50,7 +50,7 @@ class PaperMatch:
     mark: Decimal
     number: int = 0
     version: int = 0
-    position_id: int | None = None
+    position_id: int | None = field(default=None, compare=False)
     instant: datetime | None = None
     is_stepwise: bool = False
 
