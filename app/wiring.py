@@ -22,6 +22,7 @@ from app.services.claim_service import ClaimService
 from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.execution_service import ExecutionService
 from app.services.exit_order_service import ExitOrderService
+from app.services.funding_service import FundingService
 from app.services.idempotency_service import IdempotencyService
 from app.services.invariant_service import InvariantService
 from app.services.lease_keeper import LeaseKeeper
@@ -40,6 +41,7 @@ from app.services.trading_state_service import TradingStateService
 
 SETTLE_SECONDS = 1.0
 RECONCILE_EVERY = 5
+CATCH_UP_EVERY = 60
 PURGE_EVERY = 600
 
 
@@ -88,6 +90,8 @@ async def wire_trading(
 
     booking = BookingService(engine_uow, board, clock)
     paper.on_fill(booking.book_fill)
+    funding = FundingService(engine_uow, engine_factory, directory)
+    paper.on_funding(funding.book)
     market = MarketView(uow, directory, router, board, clock, settings.caps)
     execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock), clock)
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
@@ -123,7 +127,7 @@ async def wire_trading(
         monitor=monitor,
         reset_paper=paper.reset,
         loops=[
-            partial(settle_forever, settlement, idempotency, paper.name),
+            partial(settle_forever, settlement, funding, idempotency, paper.name),
             states.guard,
             switches.watch,
             partial(monitor.run, pair_ids),
@@ -134,7 +138,9 @@ async def wire_trading(
     )
 
 
-async def settle_forever(settlement: SettlementService, idempotency: IdempotencyService, venue: str) -> None:
+async def settle_forever(
+    settlement: SettlementService, funding: FundingService, idempotency: IdempotencyService, venue: str
+) -> None:
     """Settle each second, reconcile with the venue at the start and every few seconds."""
     passes = 0
     while True:
@@ -142,6 +148,8 @@ async def settle_forever(settlement: SettlementService, idempotency: Idempotency
         await settlement.expire()
         if passes % RECONCILE_EVERY == 0:
             await settlement.reconcile(venue)
+        if passes % CATCH_UP_EVERY == 0:
+            await funding.catch_up_all(venue)
         if passes % PURGE_EVERY == 0:
             await idempotency.purge()
         passes += 1

@@ -170,6 +170,9 @@ class PaperFill(Base):
     fee: Mapped[Money]
     pnl: Mapped[Money]
     mark_price: Mapped[Money]
+    bid: Mapped[Money | None]
+    ask: Mapped[Money | None]
+    last: Mapped[Money | None]
     sequence: Mapped[int] = mapped_column(BigInteger)
     size_left: Mapped[Money]
     margin_left: Mapped[Money]
@@ -183,6 +186,9 @@ class PaperFill(Base):
         amount_check("fee"),
         finite_check("pnl"),
         positive_check("mark_price"),
+        positive_check("bid"),
+        positive_check("ask"),
+        positive_check("last"),
         amount_check("size_left"),
         amount_check("margin_left"),
         amount_check("liquidation_price"),

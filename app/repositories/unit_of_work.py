@@ -16,6 +16,7 @@ from app.repositories.engine_state_repository import EngineStateRepository
 from app.repositories.event_repository import EventRepository
 from app.repositories.exposure_repository import ExposureRepository
 from app.repositories.fill_repository import FillRepository
+from app.repositories.funding_repository import FundingRepository
 from app.repositories.idempotency_repository import IdempotencyRepository
 from app.repositories.intent_repository import IntentRepository
 from app.repositories.invariant_repository import InvariantRepository
@@ -71,6 +72,7 @@ class UnitOfWork:
         self.switches = DeadManSwitchRepository(session)
         self.exposure = ExposureRepository(session)
         self.paper = PaperRepository(session)
+        self.fundings = FundingRepository(session)
         self.paper_funding = PaperFundingRepository(session)
         self.paper_accounts = PaperAccountRepository(session)
         return self

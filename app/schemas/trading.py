@@ -248,6 +248,7 @@ class TradeResponse(ResponseModel):
     exit_price: Number | None
     pnl: Number | None
     fees: Number
+    funding: Number
     status: TradeStatus
     close_reason: str | None
     transaction_hash: str | None

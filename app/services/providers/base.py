@@ -23,7 +23,7 @@ from app.domain.trading import (
 )
 
 type OnFill = Callable[[VenueFill], Awaitable[None]]
-type OnFunding = Callable[[VenueFunding], Awaitable[None]]
+type OnFunding = Callable[[VenueFunding], Awaitable[object]]
 
 
 # Says to whoever runs a matching venue that another process has traded there.

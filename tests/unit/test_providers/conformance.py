@@ -439,7 +439,7 @@ class VenueConformance:
         ref = await venue.new_account()
         opened = await open_position(venue, ref)
 
-        result = await venue.provider.place_exit(await exit_params(venue, opened, ref, **levels))
+        result = await venue.provider.place_exit(await exit_params(venue, opened, ref, **levels))  # type: ignore[arg-type]
 
         is_held = venue.provider.capabilities.native_exits
         assert (result.outcome, result.reason) == (VenueOutcome.REJECTED, reason if is_held else "NOT_SUPPORTED")

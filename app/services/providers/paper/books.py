@@ -325,5 +325,6 @@ def _match(kind: MatchKind, tick: Tick, progress: _Progress, *, version: int = 0
         number=progress.number,
         version=version,
         position_id=progress.position_id,
+        last=tick.last,
         is_stepwise=is_stepwise,
     )

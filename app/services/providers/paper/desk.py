@@ -126,7 +126,7 @@ class Desk:
         return await self._clerk.enter(order, None, moment.pair, strike, known(order.size))
 
     def _strike(self, price: Decimal, quote: Quote) -> Strike:
-        return Strike(price, quote.tick.mark, quote.tick.sequence, self._now)
+        return Strike(price, quote.tick, self._now)
 
     async def _open_position(self, position_id: int, pair: Pair) -> PaperPosition:
         position = (await self._work.paper.positions([position_id])).get(position_id)

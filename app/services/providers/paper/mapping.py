@@ -64,6 +64,9 @@ def fill_of(order: PaperOrder, fill: PaperFill, venue_account_id: int) -> VenueF
         margin_left=fill.margin_left,
         liquidation_price=fill.liquidation_price,
         is_liquidation=is_liquidation,
+        bid=fill.bid,
+        ask=fill.ask,
+        last=fill.last,
         is_last=order.status is PaperOrderStatus.FILLED and fill.number == order.fill_count - 1,
     )
 

@@ -52,6 +52,7 @@ class PaperMatch:
     version: int = 0
     position_id: int | None = field(default=None, compare=False)
     instant: datetime | None = None
+    last: Decimal | None = None
     is_stepwise: bool = False
 
     @property

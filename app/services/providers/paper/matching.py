@@ -116,9 +116,9 @@ class _Desk:
         if match.version != position.version:
             self.stale.append(position)
             return
-        strike = Strike(match.quote_for(exit_side(position.side)), match.mark, match.sequence, self.now)
+        strike = Strike(match.quote_for(exit_side(position.side)), match, self.now)
         closing = liquidate_at(position, strike.price)
-        order = closing_order(client_id, position, closing.size, strike.sequence)
+        order = closing_order(client_id, position, closing.size, strike.tick.sequence)
         part = Part(closing.size, closing.fee, closing.pnl)
         changes = filled(order, part, strike, is_last=True)
         for name, value in changes.items():
@@ -136,7 +136,7 @@ class _Desk:
             self.executions += [execution] if order.status is PaperOrderStatus.FILLED else []
             return
         size, margin = known(order.size), known(order.collateral)
-        strike = Strike(known(order.limit_price), match.mark, match.sequence, self.now)
+        strike = Strike(known(order.limit_price), match, self.now)
         # The fee was reserved at the rate of that day: it never becomes more.
         fee = min(fee_of(size, strike.price, pair.taker_fee_rate), order.reserved - margin)
         self.bookings.append(open_position(order.account_id, order.client_id, margin, fee, order.reserved))

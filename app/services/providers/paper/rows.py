@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from app.domain.enums import OrderSide, OrderType, PaperOrderStatus, PaperPositionStatus, PositionSide
 from app.domain.money import ZERO, stored
@@ -18,13 +19,41 @@ from app.services.providers.paper.terms import PaperTerms
 type AnyParams = TradeParams | CloseParams | ExitParams
 
 
+class Seen(Protocol):
+    """A tick, or what is left of one."""
+
+    @property
+    def sequence(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def bid(self) -> Decimal:
+        """What a sell got."""
+        ...
+
+    @property
+    def ask(self) -> Decimal:
+        """What a buy paid."""
+        ...
+
+    @property
+    def mark(self) -> Decimal:
+        """The price between them."""
+        ...
+
+    @property
+    def last(self) -> Decimal | None:
+        """The last traded price, where it is told."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Strike:
     """The price at which something was done, and the tick it was done at; `at` by the database's clock."""
 
     price: Decimal
-    mark: Decimal
-    sequence: int
+    tick: Seen
     at: datetime
 
 
@@ -161,8 +190,8 @@ def opened_position(order: PaperOrder, pair: Pair, strike: Strike, size: Decimal
         leverage=known(order.leverage),
         margin=margin,
         liquidation_price=liquidation_price(side, size, strike.price, margin, pair.maintenance_margin_rate),
-        armed_sequence=strike.sequence,
-        armed_price=strike.mark,
+        armed_sequence=strike.tick.sequence,
+        armed_price=strike.tick.mark,
         status=PaperPositionStatus.OPEN,
         version=0,
     )
@@ -177,8 +206,8 @@ def grown(position: PaperPosition, pair: Pair, strike: Strike, size: Decimal, ma
         "margin": margin,
         "entry_price": entry,
         "liquidation_price": liquidation_price(position.side, size, entry, margin, pair.maintenance_margin_rate),
-        "armed_sequence": strike.sequence,
-        "armed_price": strike.mark,
+        "armed_sequence": strike.tick.sequence,
+        "armed_price": strike.tick.mark,
         "version": position.version + 1,
     }
 
@@ -188,7 +217,7 @@ def reduced(closing: Closing, end: PaperPositionStatus, strike: Strike) -> dict[
     left: dict[str, object] = {"size": closing.size_left, "margin": closing.margin_left}
     if closing.size_left:
         return left
-    return left | {"status": end, "closed_at": strike.at, "closed_sequence": strike.sequence}
+    return left | {"status": end, "closed_at": strike.at, "closed_sequence": strike.tick.sequence}
 
 
 def filled(order: PaperOrder, part: Part, strike: Strike, *, is_last: bool) -> dict[str, object]:
@@ -202,7 +231,7 @@ def filled(order: PaperOrder, part: Part, strike: Strike, *, is_last: bool) -> d
         "fill_price": stored((spent + strike.price * part.size) / total),
         "fee": (order.fee or ZERO) + part.fee,
         "pnl": (order.pnl or ZERO) + part.pnl,
-        "fill_sequence": strike.sequence,
+        "fill_sequence": strike.tick.sequence,
         "filled_at": strike.at,
     }
     return done | {"status": PaperOrderStatus.FILLED, "size": total, "reserved": ZERO} if is_last else done
@@ -216,8 +245,11 @@ def fill_row(number: int, part: Part, strike: Strike, position: PaperPosition) -
         price=strike.price,
         fee=part.fee,
         pnl=part.pnl,
-        mark_price=strike.mark,
-        sequence=strike.sequence,
+        mark_price=strike.tick.mark,
+        bid=strike.tick.bid,
+        ask=strike.tick.ask,
+        last=strike.tick.last,
+        sequence=strike.tick.sequence,
         size_left=position.size,
         margin_left=position.margin,
         liquidation_price=position.liquidation_price if position.size else ZERO,

@@ -71,7 +71,7 @@ class _Step:
         held = known(position)
         _check_open(held)
         if self.match.kind is MatchKind.EXIT:
-            strike = Strike(self.match.quote_for(exit_side(held.side)), self.match.mark, self.match.sequence, self.now)
+            strike = Strike(self.match.quote_for(exit_side(held.side)), self.match, self.now)
         else:
             strike = self._strike(order)
         return await self.clerk.leave(order, held, self.pair, strike)
@@ -83,7 +83,7 @@ class _Step:
             price = known(order.limit_price)
         else:
             check_slippage(order.side, price, order.reference_price, order.max_slippage)
-        return Strike(price, self.match.mark, self.match.sequence, self.now)
+        return Strike(price, self.match, self.now)
 
 
 def _check_open(position: PaperPosition) -> None:
