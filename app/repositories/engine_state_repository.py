@@ -71,6 +71,11 @@ class EngineStateRepository:
         )
         return cast(CursorResult[Any], result).rowcount == 1
 
+    async def confirm_lease(self, name: str, token: int) -> bool:
+        """Whether a lease is still held under a token; if so nobody takes it before this transaction ends."""
+        held = select(Lease.token).where(Lease.name == name, Lease.token == token).with_for_update(read=True)
+        return await self.session.scalar(held) is not None
+
     async def release_lease(self, name: str, token: int) -> None:
         """Let go of a lease, so that another may take it at once."""
         await self.session.execute(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from loguru import logger
 
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 LIFE = timedelta(seconds=3)
 RENEW_SECONDS = 1.0
@@ -59,6 +59,11 @@ class LeaseKeeper:
         async with self._uow() as work:
             if not await work.engine_state.renew_lease(self._name, token, LIFE):
                 raise LeaseLost(self._name)
+
+    async def fence(self, work: UnitOfWork, token: int) -> None:
+        """Let what a transaction writes be written only by the holder: LeaseLost where another has taken over."""
+        if not await work.engine_state.confirm_lease(self._name, token):
+            raise LeaseLost(self._name)
 
     async def hold(self, token: int) -> None:
         """Renew until cancelled, then let go; raises LeaseLost when another holder has taken over."""

@@ -23,7 +23,7 @@ from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.claim_service import ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
-from app.services.lease_keeper import LeaseLost
+from app.services.lease_keeper import LeaseKeeper, LeaseLost
 from app.services.pair_watch import PairWatch, Unsettled
 from app.services.providers.base import EngineBoard, Match, MatchingVenue
 from app.services.trigger_queue import TriggerQueue
@@ -174,13 +174,17 @@ class OrderEngine:
             if crossed is not None and self._in_flight.get(order.id) != order.version:
                 self._queue_crossed(self._watches[order.pair_id], [crossed])
 
-    async def checkpoint(self, token: int) -> None:
-        """Write each pair's newest savable state under the fencing token; LeaseLost when one is refused."""
+    async def checkpoint(self, lease: LeaseKeeper, token: int) -> None:
+        """Write each pair's newest savable state under the fencing token; LeaseLost where another has taken over.
+
+        The lease itself is asked: who takes over reads the checkpoints after that, and nothing comes in between.
+        """
         states = [(watch, state) for watch in self._watches.values() if (state := watch.savable_state()) is not None]
         if not states:
             return
         await buggify("checkpoint.begun")
         async with self._uow() as work:
+            await lease.fence(work, token)
             refused = await work.engine_state.save([state for _, state in states], token)
         await buggify("checkpoint.committed")
         if refused:

@@ -68,7 +68,7 @@ class OrderMonitoringService:
                 group.create_task(self._catch_up())
                 group.create_task(_every(SWEEP_SECONDS, self._engine.sweep))
                 group.create_task(_every(RETRY_SECONDS, self._engine.retry_latched))
-                group.create_task(_every(CHECKPOINT_SECONDS, lambda: self._engine.checkpoint(token)))
+                group.create_task(_every(CHECKPOINT_SECONDS, lambda: self._engine.checkpoint(self._lease, token)))
                 group.create_task(self._watch_over())
         finally:
             self.is_watching = self._is_following = False

@@ -30,10 +30,10 @@ _UNSETTLED = """
 
 
 class Checks:
-    """Asks the database, by connections of its own."""
+    """Asks the database, by a connection of its own: its long question is planned once."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, url: str) -> None:
+        self._database = Database(url, application_name="simulation checks", pool_size=1)
         words = {**WORDS, **PAPER_WORDS, "recent": "true", "latest": "9000000000000000000"}
         self._always = text(
             " UNION ALL ".join(
@@ -42,6 +42,10 @@ class Checks:
                 if invariant.kind is InvariantKind.ALWAYS
             )
         )
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._database.aclose()
 
     async def always(self) -> None:
         """Every invariant that holds after every commit, in one question."""

@@ -1,11 +1,10 @@
 """One simulated server: the real services on the real database, its loops taken step by step, and its deaths."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
-
-import asyncio
 
 from app.core.broadcast import MemoryBroadcast
 from app.core.database import Database
@@ -102,6 +101,7 @@ class SimulatedProcess:
     def __init__(
         self,
         name: str,
+        holder: str,
         database: Database,
         clock: SimulatedClock,
         history: Sequence[Tick],
@@ -135,7 +135,7 @@ class SimulatedProcess:
         )
         claims = ClaimService(self.uow, clock)
         self.engine = OrderEngine(self.uow, self.board, self.paper.market, claims, self.execution)
-        self.lease = LeaseKeeper(self.uow, f"engine:{venue.name}", name, predecessor_is_dead=False)
+        self.lease = LeaseKeeper(self.uow, f"engine:{venue.name}", holder, predecessor_is_dead=False)
 
     def live(self, where: str) -> None:
         """Go on living, or die here."""
@@ -193,6 +193,11 @@ class SimulatedProcess:
         if self.token is not None:
             await self.engine.sweep()
 
+    async def catch_up(self) -> None:
+        """Take up what the other process has traded."""
+        if self.token is not None:
+            await self.engine.catch_up()
+
     async def retry(self) -> None:
         """Claim latched exits again."""
         if self.token is not None:
@@ -203,7 +208,7 @@ class SimulatedProcess:
         if self.token is None:
             return
         try:
-            await self.engine.checkpoint(self.token)
+            await self.engine.checkpoint(self.lease, self.token)
         except LeaseLost:
             self.lose_lease()
 

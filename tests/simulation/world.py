@@ -42,6 +42,15 @@ class Chances:
         self.death = self.interleaved = self.repeated = 0.0
 
 
+# What the venue is like, by the seed: most fill at once, some later, some in parts.
+TERMS = (
+    *[PaperTerms(starting_balance=STARTING_BALANCE)] * 3,
+    PaperTerms(starting_balance=STARTING_BALANCE, settle_ticks=2),
+    PaperTerms(starting_balance=STARTING_BALANCE, fill_parts=3),
+    PaperTerms(starting_balance=STARTING_BALANCE, settle_ticks=1, fill_parts=2),
+)
+
+
 class World:
     """Everything runs in one task, one thing at a time: the same seed gives the same history, to the last row."""
 
@@ -56,17 +65,19 @@ class World:
         self.unanswered: list[Command] = []
         self.market = OPEN
         self.prices: dict[int, Decimal] = {}
-        self._terms = terms or PaperTerms(starting_balance=STARTING_BALANCE)
+        self._terms = terms or TERMS[seed % len(TERMS)]
         self._database = Database(url, application_name="simulation", pool_size=6, max_overflow=10)
         self._running: list[SimulatedProcess] = []
         self._paused: set[str] = set()
         self._pairs: dict[int, Pair] = {}
         self._stack = AsyncExitStack()
+        self._lives = 0
         self.processes = [self._new_process(name) for name in ("alpha", "beta")]
-        self.checks = Checks(self._database)
+        self.checks = Checks(url)
 
     async def __aenter__(self) -> Self:
         self._stack.push_async_callback(self._database.aclose)
+        self._stack.push_async_callback(self.checks.aclose)
         faults.install(self._at_fault_point)
         self._stack.callback(faults.install, None)
         rates, self.chances = self.chances, Chances()
@@ -212,6 +223,7 @@ class World:
             ("deliver", process.execution.deliver, 6),
             ("follow", process.follow, 3),
             ("sweep", process.sweep, 1),
+            ("catch up", process.catch_up, 2),
             ("retry", process.retry, 2),
             ("checkpoint", process.checkpoint, 4),
             ("settle", process.settle, 3),
@@ -257,9 +269,10 @@ class World:
             return
 
     def _new_process(self, name: str) -> SimulatedProcess:
-        self.lives = getattr(self, "lives", 0) + 1
+        self._lives += 1
         return SimulatedProcess(
-            f"{name}{self.lives}" if self.lives > 2 else name,
+            name,
+            f"{name}#{self._lives}",
             self._database,
             self.clock,
             self.history,
