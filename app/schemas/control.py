@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
-from app.schemas.base import Number, RequestModel, ResponseModel, SafeStr
+from app.schemas.base import Number, RequestModel, ResponseModel
 
 LONGEST_SECONDS = 86_400
 
@@ -15,7 +15,7 @@ class SetTradingStateRequest(RequestModel):
     """What trading is to be allowed, and why."""
 
     state: TradingState = Field(examples=[TradingState.REDUCING])
-    reason: Annotated[SafeStr, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] = Field(
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] = Field(
         description="For people: it is shown to whoever is refused", examples=["maintenance of the venue"]
     )
 

@@ -23,6 +23,8 @@ CLASSES = {
     "prices_list_candles": "price",
     "trading_list_pairs": "price",
     "routing_explain_route": "price",
+    "admin_list_trading_states": "admin",
+    "admin_set_trading_state": "admin",
 }
 IDS = {
     "pair_id": 2**40,
@@ -30,6 +32,8 @@ IDS = {
     "order_id": 2**62,
     "session_id": "7f2c1f3e-5f0e-4a39-9d0c-2f5c1d1c0f11",
     "pair": "NOPE",
+    "scope": "user",
+    "key": "1",
 }
 
 
