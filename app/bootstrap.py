@@ -18,18 +18,13 @@ from app.core.embedded_postgres import EmbeddedPostgres
 from app.core.rate_limit import MemoryRateLimiter, RateLimiter
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.core.supervision import Loop
-from app.domain.channels import Channel
 from app.domain.errors import Unavailable
 from app.domain.trading import VenueBalance
-from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import AuthService, SessionLife
 from app.services.dead_man_switch_service import DeadManSwitchService
-from app.services.event_relay_service import EventRelayService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
-from app.services.live_position_service import LivePositionService
-from app.services.live_stop_service import LiveStopService
 from app.services.market_view import MarketView
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
@@ -40,9 +35,9 @@ from app.services.ready_prices import ReadyPrices
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
 from app.services.trading_state_service import TradingStateService
-from app.services.websocket.frames import FrameFactory
-from app.services.websocket_service import WebSocketLimits, WebSocketManager
-from app.wiring import Trading, wire_trading
+from app.services.websocket_service import WebSocketManager
+from app.websocket_wiring import wire_websockets
+from app.wiring import wire_trading
 
 type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
@@ -131,7 +126,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         )
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
         loops.extend([*parts.loops, price_cache.run])
-        websockets = _websockets(settings, parts, loops, uow=uow, broadcast=broadcast, clock=clock)
+        websockets = wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, clock=clock)
         container = Container(
             settings=settings,
             clock=clock,
@@ -202,50 +197,6 @@ def _auth_service(
         longest=timedelta(days=settings.refresh_token_max_days),
     )
     return AuthService(uow=uow, clock=clock, cache=cache, hasher=hasher, tokens=AccessTokens(secret, clock), life=life)
-
-
-def _websockets(
-    settings: Settings,
-    trading: Trading,
-    loops: list[Loop],
-    *,
-    uow: UnitOfWorkFactory,
-    broadcast: Broadcast,
-    clock: Clock,
-) -> WebSocketManager:
-    """The hub, with what feeds it: the relay of the log and the live values of positions."""
-
-    async def find_pair(text: str, is_sandbox: bool) -> Pair:
-        venue = await trading.router.route_for_asset(text, sandbox=is_sandbox)
-        return trading.directory.resolve_pair(text, venue)
-
-    frames = FrameFactory(trading.board, clock)
-    hub = WebSocketManager(
-        uow=uow,
-        broadcast=broadcast,
-        clock=clock,
-        frames=frames,
-        find_pair=find_pair,
-        price_frames=trading.board.frame,
-        limits=WebSocketLimits(
-            connections_per_user=settings.websocket_connections_per_user,
-            pairs=settings.websocket_pairs,
-            messages_per_second=settings.websocket_messages_per_second,
-            message_burst=max(1, round(2 * settings.websocket_messages_per_second)),
-        ),
-    )
-    live = LivePositionService(
-        uow,
-        trading.board,
-        frames,
-        clock,
-        watchers=partial(hub.events.users_on, Channel.POSITIONS),
-        send=hub.send_update,
-    )
-    hub.events.on_event(live.on_event)
-    stops = LiveStopService(uow, clock, watchers=partial(hub.events.users_on, Channel.TRADES), send=hub.send_update)
-    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run, stops.run])
-    return hub
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:

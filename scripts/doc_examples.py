@@ -176,9 +176,9 @@ def protection() -> str:
         guard, is_believed = judged_by_guard(guard, tick, limit)
         distance = abs(price - told) / told * 100
         since = second - (guard.holding_since - start).seconds if guard.holding_since else 0
-        held = f"held back for {since} s" if guard.holding_since else "near the last price"
+        held = f"far for {since} s" if guard.holding_since else "near"
         lines.append(
-            f"{second}       {mark}   {distance:.2f} %     {'believed' if is_believed else 'passed over'}: {held}"
+            f"{second}       {mark}   {distance:.2f} %     {held}: {'believed' if is_believed else 'passed over'}"
         )
     return text(*lines)
 

@@ -83,12 +83,7 @@ def check_exit(
     _check_levels(exit_terms, pair)
     sign = 1 if side is PositionSide.LONG else -1
     stop, take_profit = exit_terms.stop, exit_terms.take_profit
-    if exit_terms.trailing_stop_distance is not None and exit_terms.trailing_stop_distance >= reference:
-        raise InvalidRequest(
-            f"{plain(exit_terms.trailing_stop_distance)} from {plain(reference)} leaves no price to stop at.",
-            code="STOP_WRONG_SIDE",
-            reference_price=reference,
-        )
+    _check_trailing(exit_terms, sign, reference)
     if stop is not None and (reference - stop) * sign <= 0:
         raise InvalidRequest(
             f"A stop at {plain(stop)} would fire at once: the price is {plain(reference)}.",
@@ -101,19 +96,28 @@ def check_exit(
             code="TAKE_PROFIT_WRONG_SIDE",
             reference_price=reference,
         )
-    if exit_terms.activation_price is not None and (exit_terms.activation_price - reference) * sign <= 0:
-        raise InvalidRequest(
-            f"A trailing stop that begins at {plain(exit_terms.activation_price)} would begin at once: the price is "
-            f"{plain(reference)}.",
-            code="ACTIVATION_WRONG_SIDE",
-            reference_price=reference,
-        )
     if stop is not None and liquidation is not None and (stop - liquidation) * sign <= 0:
         raise InvalidRequest(
             f"The position would be liquidated at about {plain(floor_to(liquidation, pair.price_step))}, "
             f"before a stop at {plain(stop)}.",
             code="STOP_BEYOND_LIQUIDATION",
             liquidation_price=liquidation,
+        )
+
+
+def _check_trailing(exit_terms: ExitTerms, sign: int, reference: Decimal) -> None:
+    distance, activation = exit_terms.trailing_stop_distance, exit_terms.activation_price
+    if distance is not None and distance >= reference:
+        raise InvalidRequest(
+            f"{plain(distance)} from {plain(reference)} leaves no price to stop at.",
+            code="STOP_WRONG_SIDE",
+            reference_price=reference,
+        )
+    if activation is not None and (activation - reference) * sign <= 0:
+        raise InvalidRequest(
+            f"A trailing stop that begins at {plain(activation)} would begin at once: the price is {plain(reference)}.",
+            code="ACTIVATION_WRONG_SIDE",
+            reference_price=reference,
         )
 
 

@@ -1,6 +1,6 @@
 """What a user may ask for when opening a trade or attaching an exit, and which fields each order type needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -111,20 +111,25 @@ def exits_of(asked: ExitRequest) -> list[ExitTerms]:
     for first, second in _CONTRADICTIONS:
         if getattr(asked, first) is not None and getattr(asked, second) is not None:
             raise _conflict((first, second), "they say two different things; give one of them")
+    given = _given(asked)
     exits = []
     for order_type, names in _EXIT_FIELDS.items():
-        given = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-        if not given:
-            continue
-        if order_type is OrderType.OCO and len(given) < len(names):
-            raise _missing(OrderType.OCO, (name for name in names if name not in given))
-        if order_type is OrderType.TRAILING_STOP and not given.keys() & set(_OFFSETS):
-            raise _conflict(("activation_price",), "it is where a trailing stop begins, and none is asked for")
-        exits.append(
-            ExitTerms(order_type=order_type, trigger_by=asked.trigger_by, price_protect=asked.price_protect, **given)
-        )
+        own = {name: given[name] for name in names if name in given}
+        if own:
+            _check_complete(order_type, own)
+            exits.append(
+                ExitTerms(order_type=order_type, trigger_by=asked.trigger_by, price_protect=asked.price_protect, **own)
+            )
     _check_watched(asked, exits)
     return exits
+
+
+def _check_complete(order_type: OrderType, own: Mapping[str, Decimal]) -> None:
+    """An OCO needs both of its levels, an activation the trailing stop that begins there."""
+    if order_type is OrderType.OCO and len(own) < len(_EXIT_FIELDS[order_type]):
+        raise _missing(order_type, (name for name in _EXIT_FIELDS[order_type] if name not in own))
+    if order_type is OrderType.TRAILING_STOP and not own.keys() & set(_OFFSETS):
+        raise _conflict(("activation_price",), "it is where a trailing stop begins, and none is asked for")
 
 
 def _check_watched(asked: ExitRequest, exits: list[ExitTerms]) -> None:

@@ -101,27 +101,20 @@ class PairWatch:
             return []
         terms = watched_terms(order)
         series = _series(order, terms.side)
-        if order.id in self._series_of and self._series_of[order.id] != series:
+        if self._series_of.get(order.id, series) != series:
             self.forget(order.id)
         # An empty book is falsy.
         book = self._books[series] if series in self._books else self._open_book(series)
-        # Ticks are played only from the armed one on; with an older start the watermark rows know more than they do.
-        is_covered = bool(kept) and kept[0].sequence <= terms.watched_after
-        unseen = set(self._held_back) if series.price_protect else ()
-        priced = [
-            (tick.sequence, price)
-            for tick in kept
-            if tick.sequence not in unseen and (price := _price(tick, series)) is not None
-        ]
+        priced = self._shown(kept, series, terms.watched_after)
         if order.held_since is not None:
-            judged = [tick for tick in priced if tick[0] <= self._judged] if is_covered else ()
+            judged = [tick for tick in priced if tick[0] <= self._judged]
             terms = self._held[order.id] = watched_through(terms, judged)
             book.add(terms)
             self._series_of[order.id] = series
             self._versions[order.id] = order.version
             return []
         self._held.pop(order.id, None)
-        crossing = book.add(terms, priced if is_covered else ())
+        crossing = book.add(terms, priced)
         if crossing is None:
             self._series_of[order.id] = series
             self._versions[order.id] = order.version
@@ -180,6 +173,17 @@ class PairWatch:
         if not is_believed:
             self._held_back.append(tick.sequence)
         return is_believed
+
+    def _shown(self, kept: Sequence[Tick], series: Series, after: int) -> list[tuple[int, Decimal]]:
+        """The (sequence, price) of the kept ticks that tell a price of a series, and that it sees.
+
+        None where some after the tick named are kept no more: the watermark rows know more than they do.
+        """
+        if not kept or kept[0].sequence > after:
+            return []
+        unseen = set(self._held_back) if series.price_protect else ()
+        priced = ((tick.sequence, _price(tick, series)) for tick in kept if tick.sequence not in unseen)
+        return [(sequence, price) for sequence, price in priced if price is not None]
 
     def _arm(self, kept: Sequence[Tick], first: Tick) -> list[Crossed]:
         for tick in kept:

@@ -18,12 +18,15 @@ class Door:
     keepers: tuple[str, ...]
 
 
-MESSENGERS = ("app.api", "app.bootstrap", "app.tasks", "app.services.event_relay_service")
+MESSENGERS = ("app.api", "app.websocket_wiring", "app.bootstrap", "app.tasks", "app.services.event_relay_service")
 DOORS = (
     Door("sqlalchemy", ("app.models", "app.repositories", "app.core.database")),
     Door("fastapi", ("app.main", "app.api")),
     Door("starlette", ("app.main", "app.api")),
-    Door("app.config.settings", ("app.main", "app.bootstrap", "app.wiring", "app.tasks", "app.cli")),
+    Door(
+        "app.config.settings",
+        ("app.main", "app.bootstrap", "app.wiring", "app.websocket_wiring", "app.tasks", "app.cli"),
+    ),
     Door("app.services.webhook_service", MESSENGERS),
     Door("app.services.websocket_service", MESSENGERS),
     Door(

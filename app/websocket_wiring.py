@@ -1,0 +1,61 @@
+"""How the hub of WebSocket connections is wired to what feeds it."""
+
+from functools import partial
+
+from app.config.settings import Settings
+from app.core.broadcast import Broadcast
+from app.core.clock import Clock
+from app.core.supervision import Loop
+from app.domain.channels import Channel
+from app.models.market import Pair
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.event_relay_service import EventRelayService
+from app.services.live_position_service import LivePositionService
+from app.services.live_stop_service import LiveStopService
+from app.services.websocket.frames import FrameFactory
+from app.services.websocket_service import WebSocketLimits, WebSocketManager
+from app.wiring import Trading
+
+
+def wire_websockets(
+    settings: Settings,
+    trading: Trading,
+    loops: list[Loop],
+    *,
+    uow: UnitOfWorkFactory,
+    broadcast: Broadcast,
+    clock: Clock,
+) -> WebSocketManager:
+    """The hub, with what feeds it: the relay of the log and the live values of positions and stops."""
+
+    async def find_pair(text: str, is_sandbox: bool) -> Pair:
+        venue = await trading.router.route_for_asset(text, sandbox=is_sandbox)
+        return trading.directory.resolve_pair(text, venue)
+
+    frames = FrameFactory(trading.board, clock)
+    hub = WebSocketManager(
+        uow=uow,
+        broadcast=broadcast,
+        clock=clock,
+        frames=frames,
+        find_pair=find_pair,
+        price_frames=trading.board.frame,
+        limits=WebSocketLimits(
+            connections_per_user=settings.websocket_connections_per_user,
+            pairs=settings.websocket_pairs,
+            messages_per_second=settings.websocket_messages_per_second,
+            message_burst=max(1, round(2 * settings.websocket_messages_per_second)),
+        ),
+    )
+    live = LivePositionService(
+        uow,
+        trading.board,
+        frames,
+        clock,
+        watchers=partial(hub.events.users_on, Channel.POSITIONS),
+        send=hub.send_update,
+    )
+    hub.events.on_event(live.on_event)
+    stops = LiveStopService(uow, clock, watchers=partial(hub.events.users_on, Channel.TRADES), send=hub.send_update)
+    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run, stops.run])
+    return hub
