@@ -1,14 +1,23 @@
 """Trading states, caps and dead man's switches, as they are asked for and answered."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
 from app.schemas.base import Number, RequestModel, ResponseModel
 
 LONGEST_SECONDS = 86_400
+
+
+def _whole(value: object) -> int:
+    """A JSON number without a fraction; 60.0 is one."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and value == int(value):
+        return int(value)
+    raise PydanticCustomError("whole_number", "Write a whole number")
 
 
 class SetTradingStateRequest(RequestModel):
@@ -54,7 +63,7 @@ class TradingStateList(ResponseModel):
 class CancelAllAfterRequest(RequestModel):
     """When to cancel, unless another request of this kind comes before."""
 
-    timeout_seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS, strict=True)] = Field(
+    timeout_seconds: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LONGEST_SECONDS)] = Field(
         description="0 disarms", examples=[60]
     )
     scope: SwitchScope = Field(
