@@ -83,17 +83,17 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def empty_database(postgres_url: str) -> Iterator[MakeDatabase]:
     """Creates databases without tables; all are dropped at the end of the session."""
-    with _databases(postgres_url, "template0") as make:
+    with databases(postgres_url, "template0") as make:
         yield make
 
 
 @pytest.fixture(scope="session")
 def new_database(postgres_url: str) -> Iterator[MakeDatabase]:
     """Creates migrated databases, quickly, each a copy of one template."""
-    with _databases(postgres_url, "template0") as make:
+    with databases(postgres_url, "template0") as make:
         template = make()
         in_thread(lambda: migrations.upgrade(template))
-        with _databases(postgres_url, str(make_url(template).database)) as make_copy:
+        with databases(postgres_url, str(make_url(template).database)) as make_copy:
             yield make_copy
 
 
@@ -193,7 +193,7 @@ def auth_headers(user: Person) -> dict[str, str]:
 
 
 @contextmanager
-def _databases(server_url: str, template: str) -> Iterator[MakeDatabase]:
+def databases(server_url: str, template: str) -> Iterator[MakeDatabase]:
     """Create databases from a template; drop them at the end, with whoever is still connected."""
     names: list[str] = []
 

@@ -17,6 +17,7 @@ from app.repositories.unit_of_work import UnitOfWork
 from app.services.invariant_service import InvariantService
 from tests.oracles import Fired
 from tests.replays import exit_of, expected_end
+from tests.simulation.model import Model
 from tests.simulation.users import SimulatedUser
 
 _UNSETTLED = """
@@ -34,10 +35,11 @@ class Checks:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url, application_name="simulation checks", pool_size=1)
+        self._model = Model(self._database)
         words = {**WORDS, **PAPER_WORDS, "recent": "true", "latest": "9000000000000000000"}
         self._always = text(
             " UNION ALL ".join(
-                f"SELECT '{invariant.name}' AS name, id FROM ({invariant.sql.format(**words)}) AS q"
+                f"SELECT '{invariant.name}' AS name, id FROM ({invariant.sql.format(**words)}) AS q"  # noqa: S608
                 for invariant in INVARIANTS
                 if invariant.kind is InvariantKind.ALWAYS
             )
@@ -48,9 +50,10 @@ class Checks:
         await self._database.aclose()
 
     async def always(self) -> None:
-        """Every invariant that holds after every commit, in one question."""
+        """What holds after every commit: the invariants, and that nothing is taken back."""
         broken = await self._rows(self._always)
         assert not broken, f"the books do not hold: {broken}"
+        await self._model.observe()
 
     async def unsettled(self) -> list[str]:
         """What is under way."""

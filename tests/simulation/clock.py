@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.engine import make_url
 
-from tests.conftest import in_thread, run_sql
+from tests.conftest import run_sql
 
 # A Monday: every market of the catalogue trades.
 BEGAN_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _CLOCK = (
     "CREATE SCHEMA sim",
     "CREATE TABLE sim.clock (now_at timestamptz NOT NULL)",
-    f"INSERT INTO sim.clock VALUES ('{BEGAN_AT.isoformat()}')",
+    f"INSERT INTO sim.clock VALUES ('{BEGAN_AT.isoformat()}')",  # noqa: S608 - our own constant
     "CREATE FUNCTION sim.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT now_at FROM sim.clock'",
 )
 
@@ -44,6 +44,3 @@ class SimulatedClock:
 
     def pass_time(self, seconds: float) -> None:
         self.instant += timedelta(seconds=seconds)
-
-
-__all__ = ["BEGAN_AT", "SimulatedClock", "give_clock", "in_thread", "use_clock"]

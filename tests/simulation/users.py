@@ -178,12 +178,12 @@ def _kind(levels: dict[str, Any]) -> OrderType:
 
 def _levels(
     chance: random.Random, pair: Pair, price: Decimal, *, is_long: bool, must: bool = False
-) -> dict[str, Decimal]:
+) -> dict[str, Any]:
     """The fields of some exits that make sense around a price."""
     kind = chance.choice(
         ["stop", "both", "oco", "trailing", "percentage", "stop and trailing", *([] if must else [""])]
     )
-    levels: dict[str, Decimal] = {}
+    levels: dict[str, Any] = {}
     if kind in ("stop", "both", "stop and trailing"):
         levels["stop_price"] = _beside(price, pair, chance, up=not is_long)
     if kind == "both":

@@ -11,7 +11,6 @@ from sqlalchemy import text
 
 from app.core import faults
 from app.core.database import Database, in_transaction
-from app.domain.errors import MarqetError
 from app.domain.prices import Market, Tick
 from app.models.market import Pair
 from app.models.user import User
@@ -288,6 +287,3 @@ class World:
         async with self.processes[0].uow() as work:
             user = User(email=f"user{number}@example.com", username=f"user{number}", auth_method="email")
             return (await work.users.add(user)).id
-
-
-__all__ = ["MarqetError", "World"]
