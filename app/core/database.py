@@ -34,7 +34,8 @@ LOCK_TIMEOUT = "55P03"
 STATEMENT_TIMEOUT = "57014"
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 READ_ONLY = "25006"
-CONSTRAINT_CLASS = "23"
+# Does not fit its type, breaks a constraint.
+REFUSED_CLASSES = ("22", "23")
 # Connection lost, out of disk, memory or connections, shutting down, disk failure.
 UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 
@@ -201,8 +202,8 @@ def is_locked(error: BaseException) -> bool:
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether a constraint refused what was to be written: it would be refused again."""
-    return _sqlstate(error).startswith(CONSTRAINT_CLASS)
+    """Whether a constraint or a type refused what was to be written: it would be refused again."""
+    return _sqlstate(error).startswith(REFUSED_CLASSES)
 
 
 def constraint_of(error: BaseException) -> str | None:

@@ -12,6 +12,10 @@ RATE_LIMITED = Counter("ratelimit_rejected_total", "Requests refused by a rate l
 PROVIDER_REQUESTS = Counter("provider_requests_total", "Calls of outside services", ["provider", "outcome"])
 PROVIDER_DURATION = Histogram("provider_duration_seconds", "Time of calls of outside services", ["provider"])
 INVARIANT_VIOLATIONS = Gauge("invariant_violations", "Rows that break an invariant of the books", ["name"])
+SETTLEMENT_PROBLEMS = Counter(
+    "settlement_problems_total", "Effects that settlement could not book, or found held by another", ["kind"]
+)
+INTENTS_UNKNOWN = Gauge("intents_unknown", "Effects on venues whose outcome is unknown for over a minute")
 
 
 def exposition() -> bytes:

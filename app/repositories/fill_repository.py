@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.trading import Fill
@@ -25,6 +25,17 @@ class FillRepository(Repository[Fill]):
             .returning(Fill.id)
         )
         return await self.session.scalar(statement) is not None
+
+    async def is_booked(self, venue_account_id: int, venue_fill_id: str) -> bool:
+        """Whether a fill is booked, whole or in shares (`<id>#<trade>`)."""
+        query = select(Fill.id).where(
+            Fill.venue_account_id == venue_account_id,
+            or_(
+                Fill.venue_fill_id == venue_fill_id,
+                Fill.venue_fill_id.startswith(f"{venue_fill_id}#", autoescape=True),
+            ),
+        )
+        return await self.session.scalar(query.limit(1)) is not None
 
     async def of_trade(self, trade_id: int) -> Sequence[Fill]:
         """Every execution of a trade, oldest first."""

@@ -68,6 +68,12 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
             update(Intent).where(Intent.id == intent_id).values(next_run_at=func.clock_timestamp() + delay)
         )
 
+    async def unknown_for(self, long: timedelta) -> Sequence[int]:
+        """The ids of intents that were sent so long ago, and of which nothing is known since."""
+        query = select(Intent.id).where(Intent.status == IntentStatus.SENT)
+        found = await self.session.scalars(query.where(Intent.sent_at < func.clock_timestamp() - long))
+        return found.all()
+
     @staticmethod
     def due_in(delay: timedelta) -> Any:
         """The instant so long from now by the database's clock, to be written as `next_run_at`."""

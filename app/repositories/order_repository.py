@@ -84,6 +84,11 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         """The order that opens a trade."""
         return await self.session.scalar(select(Order).where(Order.trade_id == trade_id, Order.role == OrderRole.ENTRY))
 
+    async def entries_of(self, trade_ids: Sequence[int]) -> dict[int, int]:
+        """The id of the order that opens each trade, by trade."""
+        query = select(Order.trade_id, Order.id).where(Order.trade_id.in_(trade_ids), Order.role == OrderRole.ENTRY)
+        return {trade_id: order_id for trade_id, order_id in await self.session.execute(query) if trade_id is not None}
+
     async def watched(self, pair_ids: Sequence[int]) -> Sequence[Order]:
         """Every exit that waits for a price on the pairs, by id."""
         return await self.all_of(_watched().where(Order.pair_id.in_(pair_ids)).order_by(Order.id))

@@ -76,10 +76,26 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
         query = select(func.count()).where(Trade.user_id == user_id, Trade.provider == provider, Trade.status.in_(live))
         return bool(await self.session.scalar(query))
 
-    async def by_venue_index(self, venue_account_id: int, venue_trade_index: str) -> Trade | None:
-        """The trade that a venue knows by its own index."""
-        return await self.session.scalar(
-            select(Trade).where(
-                Trade.venue_account_id == venue_account_id, Trade.venue_trade_index == venue_trade_index
-            )
+    async def all_by_venue_index(self, venue_account_id: int, venue_trade_index: str) -> Sequence[Trade]:
+        """The open trades that a venue knows by one index of its own, oldest first: several where it nets them."""
+        query = select(Trade).where(
+            Trade.venue_account_id == venue_account_id,
+            Trade.venue_trade_index == venue_trade_index,
+            Trade.status.in_(OPEN_TRADE),
         )
+        return await self.all_of(query.order_by(Trade.id))
+
+    async def lock_pair(self, venue_account_id: int, pair_id: int) -> None:
+        """Lock (venue account, pair) until the end of the transaction: its trades become neither more nor other."""
+        await self.session.execute(
+            select(AccountPair.pair_id)
+            .where(AccountPair.venue_account_id == venue_account_id, AccountPair.pair_id == pair_id)
+            .with_for_update()
+        )
+
+    async def open_on_pair(self, venue_account_id: int, pair_id: int) -> Sequence[int]:
+        """The ids of the open trades of (venue account, pair), oldest first."""
+        query = select(Trade.id).where(
+            Trade.venue_account_id == venue_account_id, Trade.pair_id == pair_id, Trade.status.in_(OPEN_TRADE)
+        )
+        return (await self.session.scalars(query.order_by(Trade.id))).all()

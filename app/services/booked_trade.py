@@ -1,7 +1,7 @@
 """The locked rows of one trade, and the ways in which a booking changes them, each told by its event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
@@ -28,6 +28,8 @@ class BookedTrade:
     now: datetime
     trade: Trade
     orders: list[Order]
+    # The other open trades of the same position, where the venue nets; locked too.
+    siblings: list["BookedTrade"] = field(default_factory=list)
 
     def order(self, order_id: int) -> Order:
         """The order of an id."""
@@ -163,6 +165,8 @@ class BookedTrade:
         """Bring the position row to what the venue holds after a fill."""
         trade = self.trade
         position = await self.work.positions.of_trade(trade.id)
+        # What is told late describes a position that has changed since.
+        is_latest = position is None or fill.size_left == trade.size
         if position is None:
             position = Position(
                 user_id=trade.user_id,
@@ -175,8 +179,10 @@ class BookedTrade:
             )
         position.size = trade.size
         position.entry_price = trade.entry_price or fill.price
-        position.margin = fill.margin_left
-        position.liquidation_price = fill.liquidation_price if trade.size else None
+        if is_latest:
+            position.margin, position.liquidation_price = fill.margin_left, fill.liquidation_price
+        if not trade.size:
+            position.margin, position.liquidation_price = ZERO, None
         position.current_price = trade.current_price = fill.mark_price
         position.unrealized_pnl = pnl_of(position.side, position.size, position.entry_price, fill.mark_price)
         position.is_open = trade.size > ZERO

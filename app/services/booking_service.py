@@ -1,6 +1,6 @@
 """Books what venues say: a result or a fill becomes rows and events in one transaction, each at most once."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 
 from loguru import logger
@@ -18,6 +18,7 @@ from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import LIQUIDATED, BookedTrade, average
 from app.services.held_exits import LET_GO, let_go
+from app.services.netted_fills import share_margin, shares_of
 from app.services.providers.base import QuoteBoard
 from app.services.trade_closing import ATTEMPTS, REST_OF_ENTRY, conclude, emptied, retry_delay, try_again
 from app.services.watched_prices import prices_at_fill, watched_by
@@ -28,8 +29,6 @@ LOOK_AT_RESTING = timedelta(seconds=30)
 # Words after which more is to come: nobody who waits for the outcome is told of them.
 _UNSETTLED = frozenset({VenueOutcome.ACCEPTED, VenueOutcome.PARTIALLY_FILLED})
 _ENDED = frozenset({IntentStatus.DONE, IntentStatus.REJECTED})
-# An entry that filled in part is known to the venue; also one that it had given up, and fills after all.
-_GOES_ON = frozenset({IntentStatus.SENT, IntentStatus.REJECTED})
 # An order keeps these when a part of it fills: PENDING_CANCEL lasts until the venue's answer is known.
 _MAY_FILL_ON = frozenset({OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL, OrderStatus.PENDING_REPLACE})
 
@@ -49,10 +48,12 @@ def hint_exits(work: UnitOfWork, orders: Iterable[Order]) -> None:
 class BookingService:
     """The one place where venues' words change orders, trades and positions."""
 
-    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, clock: Clock) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, board: QuoteBoard, clock: Clock, netting: Collection[str] = ()) -> None:
+        """Take the names of the venues that net: there, the trades of a pair share one position."""
         self._uow = uow
         self._board = board
         self._clock = clock
+        self._netting = netting
 
     async def book(self, intent_id: int, result: TradeResult) -> None:
         """Book a venue's word on an intent; saying it twice changes nothing."""
@@ -60,13 +61,14 @@ class BookingService:
             found = await work.intents.get(intent_id)
             if found is None:
                 raise LookupError(f"the venue told of intent {intent_id}, which was never written")
-            booked = await self._lock(work, found.trade_id)
+            booked = await self._lock_with_siblings(work, found)
             intent = await work.intents.get_for_update(intent_id) or found
             if intent.kind is IntentKind.CANCEL:
                 await self._book_cancel(booked, intent, result)
             else:
                 await self._apply(booked, intent, result)
-            hint_exits(work, booked.orders)
+            for each in (booked, *booked.siblings):
+                hint_exits(work, each.orders)
             if result.outcome not in _UNSETTLED:
                 work.hint(settled_topic(intent.order_id), b"")
 
@@ -89,8 +91,12 @@ class BookingService:
             work.hint(settled_topic(intent.order_id), b"")
         return True
 
-    async def book_fill(self, fill: VenueFill) -> None:
-        """Book an execution that was no answer to a call: a resting order's fill, or a liquidation."""
+    async def book_fill(self, fill: VenueFill, *, is_in_order: bool = False) -> None:
+        """Book an execution that was no answer to a call: a resting order's fill, a liquidation, a cut from outside.
+
+        `is_in_order`: every execution before it has been booked, or tried to be. What nobody here asked for is taken
+        from the trades of its position, the oldest first.
+        """
         if fill.client_id is not None:
             outcome = VenueOutcome.FILLED if fill.is_last else VenueOutcome.PARTIALLY_FILLED
             await self.book(
@@ -98,20 +104,48 @@ class BookingService:
             )
             return
         async with self._uow() as work:
-            found = await work.trades.by_venue_index(fill.venue_account_id, fill.venue_trade_index)
-            if found is None:
-                # Its entry is not booked yet; settlement books the entry first and then finds this fill again.
-                return
-            booked = await self._lock(work, found.id)
+            found = await work.trades.all_by_venue_index(fill.venue_account_id, fill.venue_trade_index)
+            # Where there is none, its entry is not booked yet; settlement books that first and finds this fill again.
+            locked = await self._lock_all(work, [trade.id for trade in found])
+            holders = [booked for booked in locked if booked.trade.status in OPEN_TRADE]
+            held = sum((booked.trade.size for booked in holders), ZERO)
             # Where the sizes differ, an earlier fill is not booked yet: likewise.
-            is_next = booked.trade.status in OPEN_TRADE and booked.trade.size == fill.quantity + fill.size_left
-            if is_next and await booked.record(fill, None):
-                await self._taken(booked, fill)
+            is_next = held == fill.quantity + fill.size_left or (is_in_order and fill.quantity <= held)
+            if not holders or not is_next or await work.fills.is_booked(fill.venue_account_id, fill.fill_id):
+                return
+            for booked, share in shares_of(fill, holders):
+                await booked.record(share, None)
+                await self._taken(booked, share)
+            await self._share_margin(fill, holders)
+            for booked in holders:
                 hint_exits(work, booked.orders)
 
+    async def _share_margin(self, fill: VenueFill, holders: Sequence[BookedTrade]) -> None:
+        if holders[0].trade.provider in self._netting:
+            await share_margin(fill, holders)
+
     async def _lock(self, work: UnitOfWork, trade_id: int) -> BookedTrade:
-        trade = (await work.trades.locked([trade_id]))[trade_id]
-        return BookedTrade(work, self._clock.now(), trade, list(await work.orders.of_trade_locked(trade_id)))
+        (booked,) = await self._lock_all(work, [trade_id])
+        return booked
+
+    async def _lock_all(self, work: UnitOfWork, trade_ids: Collection[int]) -> list[BookedTrade]:
+        now = self._clock.now()
+        trades = await work.trades.locked(sorted(trade_ids))
+        return [
+            BookedTrade(work, now, trade, list(await work.orders.of_trade_locked(trade_id)))
+            for trade_id, trade in trades.items()
+        ]
+
+    async def _lock_with_siblings(self, work: UnitOfWork, intent: Intent) -> BookedTrade:
+        """The trade of an intent, and on a venue that nets the others of its position, which it changes too."""
+        if intent.provider not in self._netting:
+            return await self._lock(work, intent.trade_id)
+        await work.trades.lock_pair(intent.venue_account_id, intent.pair_id)
+        shared = await work.trades.open_on_pair(intent.venue_account_id, intent.pair_id)
+        locked = await self._lock_all(work, {intent.trade_id, *shared})
+        booked = next(each for each in locked if each.trade.id == intent.trade_id)
+        booked.siblings = [each for each in locked if each is not booked]
+        return booked
 
     async def _book_cancel(self, booked: BookedTrade, cancel: Intent, result: TradeResult) -> None:
         """A cancel ends by what became of its order; one that is refused, or was lost, leaves it as it is."""
@@ -134,17 +168,19 @@ class BookingService:
         booked.name_transaction(intent, order, result.transaction_hash)
         leaves_rest, is_news = not is_whole(intent.payload), False
         for fill in result.fills:
-            if await booked.record(fill, order):
+            own = await self._own_part(booked, fill) if booked.siblings and fill.is_close else fill
+            if own is not None and await booked.record(own, order):
                 is_news = True
                 is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
-                await self._filled(booked, order, fill, is_last=is_last, leaves_rest=leaves_rest)
+                await self._filled(booked, order, own, is_last=is_last, leaves_rest=leaves_rest)
+                await self._share_margin(fill, [booked, *booked.siblings])
         match result.outcome:
             case VenueOutcome.FILLED if is_news or intent.status is not IntentStatus.DONE:
                 booked.finish(intent, IntentStatus.DONE, None)
                 await self._complete(booked, order, leaves_rest=leaves_rest)
             case VenueOutcome.RESTING if intent.status is IntentStatus.SENT:
                 self._rests(booked, intent, order)
-            case VenueOutcome.PARTIALLY_FILLED if intent.kind is IntentKind.OPEN and intent.status in _GOES_ON:
+            case VenueOutcome.PARTIALLY_FILLED if _goes_on(intent, is_news=is_news):
                 look_at = booked.work.intents.due_in(LOOK_AT_RESTING)
                 booked.work.intents.move_locked(intent, IntentStatus.RESTING, next_run_at=look_at)
             case VenueOutcome.REJECTED | VenueOutcome.CANCELLED if _ends(intent, order, is_news=is_news):
@@ -152,6 +188,24 @@ class BookingService:
                 order.refusal_details = result.details
                 await self._ended(booked, order, intent, result)
         await conclude(booked)
+
+    async def _own_part(self, booked: BookedTrade, fill: VenueFill) -> VenueFill | None:
+        """What a close took of its own trade; None where it is booked.
+
+        Where an outside reduction left it less than the close was sent for, the rest came from the trade's siblings.
+        """
+        if fill.quantity <= booked.trade.size:
+            return fill
+        if await booked.work.fills.is_booked(fill.venue_account_id, fill.fill_id):
+            return None
+        own: VenueFill | None = None
+        for holder, share in shares_of(fill, [booked, *booked.siblings]):
+            if holder is booked:
+                own = share
+            else:
+                await holder.record(share, None)
+                await self._taken(holder, share)
+        return own
 
     @staticmethod
     def _rests(booked: BookedTrade, intent: Intent, order: Order) -> None:
@@ -293,6 +347,12 @@ class BookingService:
         if booked.trade.status in UNFILLED_TRADE:
             booked.move_trade(TradeStatus.FAILED, EventType.TRADE_FAILED, reason, close_reason=reason[:32])
         booked.end_exits(reason)
+
+
+def _goes_on(intent: Intent, *, is_news: bool) -> bool:
+    """Whether an entry that filled in part is now known to go on: it was sent, or had been given up."""
+    is_given_up = intent.status is IntentStatus.REJECTED and is_news
+    return intent.kind is IntentKind.OPEN and (intent.status is IntentStatus.SENT or is_given_up)
 
 
 def _ends(intent: Intent, order: Order, *, is_news: bool) -> bool:

@@ -1,31 +1,55 @@
 """Looks after effects whose request is gone: sends what was never sent, asks about what was, reconciles."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 from loguru import logger
 
 from app.core.clock import Clock
+from app.core.database import is_locked, is_refused
+from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentKind, IntentStatus
 from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
-from app.domain.lifecycle import UNFILLED_TRADE
-from app.domain.trading import TradeResult, VenueOutcome, VenueRef
-from app.models.trading import Intent, Trade
+from app.domain.money import ZERO
+from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenueRef
+from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import LOOK_AT_RESTING, BookingService
 from app.services.execution_service import ExecutionService, Pairs, Venues
+from app.services.providers.base import BaseTradingProvider
 from app.services.trading_service import TradingService
 
 BATCH = 100
+AT_ONCE = 8
 ASK_AGAIN = timedelta(seconds=1)
+ANSWER_WITHIN_SECONDS = 10.0
+UNKNOWN_AFTER = timedelta(seconds=60)
 REVIEW_AFTER = timedelta(minutes=15)
 _CANCEL_IS_OVER = (VenueOutcome.CANCELLED, VenueOutcome.FILLED)
+_SILENT = (ProviderTimeout, ProviderError, Unavailable, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One thing that a pass does: to which orders, and by which intent, if any."""
+
+    kind: str
+    act: Callable[[], Awaitable[None]]
+    order_ids: tuple[int, ...]
+    intent_id: int | None = None
 
 
 class SettlementService:
-    """Each method is one pass, safe to run twice and by several processes."""
+    """Each method is one pass, safe to run twice and by several processes.
+
+    Everything has its turn whatever became of the others: what cannot be booked is flagged for a person, what another
+    transaction holds is left to the next pass, and a venue that is slow to answer holds up nobody else.
+    """
 
     def __init__(
         self,
@@ -44,11 +68,21 @@ class SettlementService:
         self._venues = venues
         self._pairs = pairs
         self._clock = clock
+        self._told_unknown: set[int] = set()
+
+    async def run(self, venue: str, *, reconciles: bool) -> None:
+        """Settle, expire and, where asked, reconcile, whatever the others met; raises the first error in the end."""
+        passes: list[Callable[[], Awaitable[int]]] = [self.settle, self.expire]
+        if reconciles:
+            passes.append(partial(self.reconcile, venue))
+        errors = [outcome for each in passes for outcome in await asyncio.gather(each(), return_exceptions=True)]
+        _raise_first(errors)
 
     async def settle(self) -> int:
         """Send due new intents and ask about due sent and resting ones; how many were looked at.
 
-        What is unknown comes before what rests. The first error is raised when all have had their turn.
+        What is unknown comes before what rests. The first error that is nobody's in particular is raised when all
+        have had their turn.
         """
         async with self._uow() as work:
             new = await work.intents.due([IntentStatus.NEW], BATCH)
@@ -56,80 +90,116 @@ class SettlementService:
             resting = await work.intents.due([IntentStatus.RESTING], BATCH)
             # Read before any venue is asked: not to be found is proof only if nothing could arrive any more by then.
             as_of = await work.intents.now()
-        turns: list[Callable[[], Awaitable[None]]] = [
-            partial(self._execution.send, [intent.id for intent in new]),
-            *(partial(self._look_after, intent, as_of) for intent in (*unknown, *resting)),
-        ]
-        errors: list[BaseException] = []
-        for turn in turns:
-            (outcome,) = await asyncio.gather(turn(), return_exceptions=True)
-            if outcome is not None:
-                errors.append(outcome)
-        if errors:
-            raise errors[0]
+            overdue = await work.intents.unknown_for(UNKNOWN_AFTER)
+        self._tell_unknown(overdue)
+        await self._take_turns(
+            [
+                *(_of_intent("send", partial(self._execution.send, [intent.id]), intent) for intent in new),
+                *(_of_intent("ask", partial(self._look_after, i, as_of), i) for i in (*unknown, *resting)),
+            ]
+        )
         return len(new) + len(unknown) + len(resting)
 
     async def expire(self) -> int:
-        """Ask for the cancel of resting entries whose expires_at has passed; how many."""
-        now = self._clock.now()
+        """Ask for the cancel of what entries have not filled by their expires_at; of how many."""
         async with self._uow() as work:
-            expired = await work.orders.expired_entries(now, BATCH)
-        sent = 0
-        for entry in expired:
-            async with self._uow() as work:
-                trade = (await work.trades.locked([entry.trade_id or 0])).get(entry.trade_id or 0)
-                if trade is None or trade.status not in UNFILLED_TRADE:
-                    continue
-                try:
-                    _, intent_id = await self._trading.write_cancel(work, trade, "expires_at")
-                except Conflict:
-                    # It is being filled or cancelled at this moment; that ends it too.
-                    continue
-            if intent_id is not None:
-                await self._execution.send([intent_id])
-                sent += 1
-        return sent
+            expired = await work.orders.expired_entries(await work.intents.now(), BATCH)
+        sent: list[int] = []
+        await self._take_turns(
+            [_Turn("expire", partial(self._expire, entry, sent), (entry.id,)) for entry in expired],
+        )
+        return len(sent)
 
     async def reconcile(self, venue: str) -> int:
-        """Compare our open trades with the venue's positions; book what we have not heard of. How many differed."""
+        """Compare our open trades with the venue's positions; book what we have not heard of. How many differed.
+
+        Trades that the venue nets share a position: their sizes are added up.
+        """
         provider = await self._venues.get_provider(venue)
         async with self._uow() as work:
             trades = await work.trades.open_at_venue(venue)
-        if not trades:
+        shared: dict[tuple[int, str], list[Trade]] = defaultdict(list)
+        for trade in trades:
+            shared[trade.venue_account_id, trade.venue_trade_index or ""].append(trade)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                held = await self._held(provider, trades)
+        except _SILENT as error:
+            logger.warning("Venue {venue} does not tell its positions: {why}", venue=venue, why=error)
             return 0
-        refs = [self._ref(trade) for trade in trades]
-        held = {
-            (position.venue_account_id, position.venue_trade_index): position.size
-            for position in await provider.open_positions(refs)
-        }
         differing = [
-            trade for trade in trades if held.get((trade.venue_account_id, trade.venue_trade_index or "")) != trade.size
+            each for key, each in shared.items() if held.get(key, ZERO) != sum((trade.size for trade in each), ZERO)
         ]
-        for trade in differing:
-            for fill in await provider.fills_since(self._ref(trade), trade.created_at):
-                if fill.venue_trade_index == trade.venue_trade_index:
-                    await self._booking.book_fill(fill)
-        return len(differing)
+        async with self._uow() as work:
+            entries = await work.orders.entries_of([trade.id for each in differing for trade in each])
+        await self._take_turns(
+            [
+                _Turn("reconcile", partial(self._catch_up, provider, each), tuple(entries[trade.id] for trade in each))
+                for each in differing
+            ]
+        )
+        return sum(len(each) for each in differing)
+
+    async def _take_turns(self, turns: Sequence[_Turn]) -> None:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(turn: _Turn) -> None:
+            async with slots:
+                await self._guarded(turn)
+
+        _raise_first(await asyncio.gather(*(in_turn(turn) for turn in turns), return_exceptions=True))
+
+    async def _guarded(self, turn: _Turn) -> None:
+        """Take a turn. What contradicts itself is for a person; what is held by another is left to the next pass."""
+        try:
+            await turn.act()
+        except Exception as error:
+            if is_locked(error):
+                self._left(turn)
+            elif isinstance(error, InvalidTransition | LookupError) or is_refused(error):
+                logger.opt(exception=error).error(
+                    "Cannot {kind}: orders {orders}, intent {intent}",
+                    kind=turn.kind,
+                    orders=turn.order_ids,
+                    intent=turn.intent_id,
+                )
+                SETTLEMENT_PROBLEMS.labels(turn.kind).inc()
+                await self._flag(turn)
+            else:
+                raise
+
+    async def _flag(self, turn: _Turn) -> None:
+        try:
+            async with self._uow() as work:
+                for order_id in turn.order_ids:
+                    await work.orders.flag_for_review(order_id)
+                if turn.intent_id is not None:
+                    await work.intents.postpone(turn.intent_id, REVIEW_AFTER)
+        except Exception as error:
+            if not is_locked(error):
+                raise
+            self._left(turn)
+
+    @staticmethod
+    def _left(turn: _Turn) -> None:
+        SETTLEMENT_PROBLEMS.labels("locked").inc()
+        logger.info("Left to the next pass, its rows are held: {kind} {orders}", kind=turn.kind, orders=turn.order_ids)
+
+    def _tell_unknown(self, overdue: Sequence[int]) -> None:
+        INTENTS_UNKNOWN.set(len(overdue))
+        for intent_id in overdue:
+            if intent_id not in self._told_unknown:
+                logger.error("Outcome of intent {intent} is unknown for over a minute", intent=intent_id)
+        self._told_unknown = set(overdue)
 
     async def _look_after(self, intent: Intent, as_of: datetime) -> None:
-        """Ask about an intent; it is put off first, so that one which cannot be booked holds up no other.
-
-        One whose venue contradicts itself is for a person.
-        """
+        """Ask about an intent; it is put off first, so that one which cannot be booked holds up no other."""
         await self._postpone(intent, LOOK_AT_RESTING if intent.status is IntentStatus.RESTING else ASK_AGAIN)
         try:
-            await self._ask(intent, as_of)
-        except (InvalidTransition, LookupError) as error:
-            logger.opt(exception=error).error("Intent {intent} cannot be booked", intent=intent.id)
-            async with self._uow() as work:
-                await work.orders.flag_for_review(intent.order_id)
-                await work.intents.postpone(intent.id, REVIEW_AFTER)
-
-    async def _ask(self, intent: Intent, as_of: datetime) -> None:
-        try:
-            result = await self._execution.ask(intent)
-        except (ProviderTimeout, ProviderError, Unavailable) as error:
-            logger.warning("Venue does not tell of intent {intent}: {why}", intent=intent.id, why=error.message)
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                result = await self._execution.ask(intent)
+        except _SILENT as error:
+            logger.warning("Venue does not tell of intent {intent}: {why}", intent=intent.id, why=error)
             return
         # A cancel is asked about by its order, which says something only once it has ended.
         is_told = result is not None and (intent.kind is not IntentKind.CANCEL or result.outcome in _CANCEL_IS_OVER)
@@ -148,6 +218,53 @@ class SettlementService:
     def _is_overdue(self, intent: Intent) -> bool:
         return intent.sent_at is not None and self._clock.now() - intent.sent_at > REVIEW_AFTER
 
+    async def _expire(self, entry: Order, sent: list[int]) -> None:
+        async with self._uow() as work:
+            trade = (await work.trades.locked([entry.trade_id or 0])).get(entry.trade_id or 0)
+            if trade is None:
+                raise LookupError(f"order {entry.id} opens no trade")
+            try:
+                _, intent_id = await self._trading.write_cancel(work, trade, "expires_at")
+            except Conflict:
+                # It is being filled or cancelled at this moment; that ends it too.
+                return
+        if intent_id is not None:
+            sent.append(intent_id)
+            await self._execution.send([intent_id])
+
+    async def _held(self, provider: BaseTradingProvider, trades: Sequence[Trade]) -> dict[tuple[int, str], Decimal]:
+        refs = list(dict.fromkeys(self._ref(trade) for trade in trades))
+        positions = await provider.open_positions(refs) if refs else []
+        return {(position.venue_account_id, position.venue_trade_index): position.size for position in positions}
+
+    async def _catch_up(self, provider: BaseTradingProvider, trades: Sequence[Trade]) -> None:
+        """Book every execution of a position again; those that are booked already change nothing."""
+        first = trades[0]
+        since = min(trade.created_at for trade in trades)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                fills = await provider.fills_since(self._ref(first), since)
+        except _SILENT as error:
+            logger.warning("Venue does not tell the fills of trade {trade}: {why}", trade=first.id, why=error)
+            return
+        await self._book_each(fill for fill in fills if fill.venue_trade_index == first.venue_trade_index)
+
+    async def _book_each(self, fills: Iterable[VenueFill]) -> None:
+        errors: list[BaseException | None] = []
+        for fill in fills:
+            errors += await asyncio.gather(self._booking.book_fill(fill, is_in_order=True), return_exceptions=True)
+        _raise_first(errors)
+
     def _ref(self, trade: Trade) -> VenueRef:
         pair = self._pairs.by_id(trade.pair_id)
         return VenueRef(trade.user_id, trade.venue_account_id, pair.id, pair.venue_pair_id)
+
+
+def _of_intent(kind: str, act: Callable[[], Awaitable[None]], intent: Intent) -> _Turn:
+    return _Turn(kind, act, (intent.order_id,), intent.id)
+
+
+def _raise_first(outcomes: Iterable[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome

@@ -110,10 +110,12 @@ async def test_realised_money_is_the_sum_over_all_trades(uow: UnitOfWorkFactory,
         assert await work.trades.realised(user.id, pair.venue) == (Decimal("2.000001"), Decimal("0.75"))
 
 
-async def test_a_trade_is_known_by_the_venues_index(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
+async def test_open_trades_are_known_by_the_venues_index_the_oldest_first(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
     async with uow() as work:
         trade = await create_trade(work, user.id, pair, venue_trade_index="v-9")
+        netted = await create_trade(work, user.id, pair, venue_trade_index="v-9")
+        await create_trade(work, user.id, pair, venue_trade_index="v-9", status=TradeStatus.CLOSED)
 
-        assert await work.trades.by_venue_index(trade.venue_account_id, "v-9") is trade
-        assert await work.trades.by_venue_index(trade.venue_account_id, "v-10") is None
-        assert await work.trades.by_venue_index(trade.venue_account_id + 1, "v-9") is None
+        assert await work.trades.all_by_venue_index(trade.venue_account_id, "v-9") == [trade, netted]
+        assert await work.trades.all_by_venue_index(trade.venue_account_id, "v-10") == []
+        assert await work.trades.all_by_venue_index(trade.venue_account_id + 1, "v-9") == []
