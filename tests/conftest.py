@@ -105,7 +105,7 @@ def database_url(new_database: MakeDatabase) -> str:
 
 @pytest.fixture(scope="module")
 def make_settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> MakeSettings:
-    """Makes settings for the module's database: cheap hashes, no rate limits, and what a test changes."""
+    """Makes settings for the module's database: cheap hashes, no rate limits, no funding, and what a test changes."""
 
     def make(**changes: Any) -> Settings:
         unlimited = {name: 0 for name in Settings.model_fields if name.startswith("rate_limit_")}
@@ -116,6 +116,8 @@ def make_settings(database_url: str, tmp_path_factory: pytest.TempPathFactory) -
             "marqetfi_data_dir": tmp_path_factory.mktemp("data"),
             "password_memory_kib": 8,
             "password_time_cost": 1,
+            # An instant of real time may pass in the middle of any test.
+            "paper_funding_seconds": 0,
             **unlimited,
             **changes,
         }
