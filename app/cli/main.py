@@ -25,6 +25,7 @@ class Root(LazyGroup):
         "engine": Lazy("app.cli.engine:engine", "Run prices, order engine and settlement, without the API.", SERVER),
         "migrate": Lazy("app.cli.database:migrate", "Bring the database to the newest migration.", SERVER),
         "admin": Lazy("app.cli.admin:app", "Manage administrators.", SERVER),
+        "trading-state": Lazy("app.cli.trading_states:app", "Halt, reduce and release trading.", SERVER),
         "seed": Lazy("app.cli.seed:seed", "Make a demo user with a few trades.", SERVER),
         "doctor": Lazy("app.cli.doctor:doctor", "Check settings, database, migrations and the books.", SERVER),
         "register": Lazy("app.cli.session:register", "Create an account, and log in.", ACCOUNT),

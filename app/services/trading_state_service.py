@@ -54,9 +54,7 @@ class TradingStateService:
         The key is "all" for the whole, else a venue's name, a pair's or a user's id; NotFound for what is not there.
         """
         async with self._uow() as work:
-            await self._require_known(work, scope, key)
-            row = await work.trading_states.set_state(scope, key, state, reason, changed_by)
-            work.hint(STATES_TOPIC, b"")
+            row = await change_state(work, self._venues, scope, key, state, reason, changed_by)
         logger.warning(
             "Trading of {scope} {key} is {state} by {who}: {reason}",
             scope=scope,
@@ -136,19 +134,31 @@ class TradingStateService:
         hint_exits(work, rows)
         return len(rows)
 
-    async def _require_known(self, work: UnitOfWork, scope: StateScope, key: str) -> None:
-        is_known = False
-        match scope:
-            case StateScope.GLOBAL:
-                is_known = key == EVERYTHING
-            case StateScope.VENUE:
-                is_known = key in self._venues
-            case StateScope.PAIR:
-                is_known = await work.pairs.get(_id(key)) is not None
-            case StateScope.USER:
-                is_known = await work.users.get(_id(key)) is not None
-        if not is_known:
-            raise NotFound(f"There is no {scope} {key}.", scope=scope, key=key)
+
+async def change_state(
+    work: UnitOfWork,
+    venues: Collection[str],
+    scope: StateScope,
+    key: str,
+    state: TradingState,
+    reason: str,
+    changed_by: str,
+) -> TradingStateRow:
+    """Set a state with its audit, and tell every process of it; NotFound for a key of nothing."""
+    is_known = False
+    match scope:
+        case StateScope.GLOBAL:
+            is_known = key == EVERYTHING
+        case StateScope.VENUE:
+            is_known = key in venues
+        case StateScope.PAIR:
+            is_known = await work.pairs.get(_id(key)) is not None
+        case StateScope.USER:
+            is_known = await work.users.get(_id(key)) is not None
+    if not is_known:
+        raise NotFound(f"There is no {scope} {key}.", scope=scope, key=key)
+    work.hint(STATES_TOPIC, b"")
+    return await work.trading_states.set_state(scope, key, state, reason, changed_by)
 
 
 async def _entries_under(row: TradingStateRow, work: UnitOfWork, after: int) -> Sequence[Order]:
