@@ -6,15 +6,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from app.domain.enums import Category, PositionSide
-from app.domain.ledger import close_position, open_position
-from app.domain.money import plain
+from app.domain.ledger import close_position, open_position, split_funding
+from app.domain.money import ZERO, plain
 from app.domain.positions import (
     Closing,
+    average_entry,
     close_at,
     fee_of,
+    funding_of,
     liquidate_at,
     liquidation_price,
     maintenance_margin,
+    margin_of_part,
+    part_of,
     pnl_of,
     size_of,
 )
@@ -103,6 +107,37 @@ def liquidation() -> str:
         f"taken over at the bid, 54577.9:  {_told(gone)}",
         f"after a gap to 53000:            {_told(deep)}",
     )
+
+
+def funding() -> str:
+    """What a long and a short have of one funding, and where it comes from when the balance is short."""
+    mark, rate, free = Decimal("60310.55"), Decimal("0.0001"), Decimal("0.4")
+    held = Held()
+    exact = rate * held.size * mark
+    paid, received = (funding_of(side, held.size, mark, rate) for side in (PositionSide.LONG, PositionSide.SHORT))
+    split = split_funding(paid, free, held.margin)
+    margin = held.margin + split.margin
+    after = liquidation_price(held.side, held.size, ENTRY, margin, MAINTENANCE)
+    return text(
+        f"rate x size x mark = {plain(rate)} x {plain(held.size)} x {plain(mark)} = {plain(exact)}",
+        f"a long pays, rounded up           {plain(-paid)} USDC",
+        f"a short receives, rounded down    {plain(received)} USDC",
+        f"with only {plain(free)} USDC free: balance {plain(split.balance)}, margin {plain(split.margin)};"
+        f" margin {plain(margin)}, liquidated at {after:.4f} ...",
+    )
+
+
+def parts() -> str:
+    """An order that fills in three parts at three prices."""
+    size, collateral, filled = SIZE, COLLATERAL, ZERO
+    entry, lines = ENTRY, ["part      price     margin       fee       entry price so far"]
+    for number, price in enumerate(map(Decimal, ("60035.77", "60036.40", "60035.90"))):
+        part = part_of(size, filled, number, 3, STEP)
+        margin = margin_of_part(collateral, size, filled, part)
+        entry = average_entry(PositionSide.LONG, filled, entry, part, price)
+        filled += part
+        lines.append(f"{plain(part)}  {price}  {margin:f}   {plain(fee_of(part, price, FEE))}  {entry:.6f}")
+    return text(*lines)
 
 
 def _told(done: Closing) -> str:
@@ -203,6 +238,8 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "example-closing": closing,
     "example-part-close": part_close,
     "example-liquidation": liquidation,
+    "example-funding": funding,
+    "example-parts": parts,
     "example-trailing": trailing,
     "example-activation": activation,
     "example-protection": protection,
