@@ -23,7 +23,8 @@ from tests.simulation.users import SimulatedUser
 _UNSETTLED = """
     SELECT 'intent ' || id || ' ' || kind || ' ' || status FROM intents WHERE status IN ('new', 'sent')
     UNION ALL SELECT 'order ' || id || ' ' || role || ' ' || status FROM orders
-        WHERE status IN ('triggered', 'submitted', 'unknown', 'pending_cancel', 'partially_filled')
+        WHERE status IN ('triggered', 'submitted', 'unknown', 'pending_cancel')
+            OR status = 'partially_filled' AND order_type <> 'LIMIT'
     UNION ALL SELECT 'trade ' || id || ' ' || status FROM trades WHERE status = 'closing'
     UNION ALL SELECT 'latched ' || o.id FROM orders o JOIN trades t ON t.id = o.trade_id
         WHERE o.status = 'pending' AND o.latched_sequence IS NOT NULL AND t.status IN ('open', 'closing')
