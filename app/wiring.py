@@ -32,6 +32,7 @@ from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.factory import ProviderFactory
+from app.services.providers.faults import with_faults
 from app.services.providers.registry import PaperFeedChoice, PaperTerms, paper_feed, paper_provider
 from app.services.providers.router import ProviderRouter
 from app.services.resting_cancels import RestingCancels
@@ -82,14 +83,17 @@ async def wire_trading(
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [feed], broadcast, clock)
     paper = paper_provider(engine_uow, board, directory, clock, _paper_terms(settings))
-    engine_factory = ProviderFactory({paper.name: paper})
-    factory = ProviderFactory({paper.name: paper.on_pool(uow)})
+    faulty = partial(with_faults, entries=settings.venue_faults, seed=settings.faults_seed, clock=clock)
+    engine_venue, venue = faulty(paper), faulty(paper.on_pool(uow))
+    engine_factory = ProviderFactory({paper.name: engine_venue})
+    factory = ProviderFactory({paper.name: venue})
     rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
     router = ProviderRouter(factory, rules, directory)
     await directory.refresh(paper)
 
     booking = BookingService(engine_uow, board, clock)
-    paper.on_fill(booking.book_fill)
+    for each in (engine_venue, venue):
+        each.on_fill(booking.book_fill)
     funding = FundingService(engine_uow, engine_factory, directory)
     paper.on_funding(funding.book)
     market = MarketView(uow, directory, router, board, clock, settings.caps)
@@ -144,10 +148,7 @@ async def settle_forever(
     """Settle each second, reconcile with the venue at the start and every few seconds."""
     passes = 0
     while True:
-        await settlement.settle()
-        await settlement.expire()
-        if passes % RECONCILE_EVERY == 0:
-            await settlement.reconcile(venue)
+        await settlement.run(venue, reconciles=passes % RECONCILE_EVERY == 0)
         if passes % CATCH_UP_EVERY == 0:
             await funding.catch_up_all(venue)
         if passes % PURGE_EVERY == 0:

@@ -109,6 +109,7 @@ class Settings(BaseSettings):
 
     faults: Names = []
     faults_seed: int = 0
+    venue_faults: Names = []
 
     @property
     def is_production(self) -> bool:
@@ -193,5 +194,7 @@ class Settings(BaseSettings):
             yield f"ENVIRONMENT=production needs a SECRET_KEY of at least {LEAST_SECRET_LENGTH} characters"
         if self.faults:
             yield "ENVIRONMENT=production refuses FAULTS"
+        if self.venue_faults:
+            yield "ENVIRONMENT=production refuses VENUE_FAULTS"
         if unlimited := [f"RATE_LIMIT_{name.upper()}=0" for name, limit in self.rate_limits.items() if not limit]:
             yield f"ENVIRONMENT=production refuses {', '.join(unlimited)}: 0 is unlimited"
