@@ -116,3 +116,29 @@ def test_money_is_conserved_over_any_history(history: list[tuple[Closing, Decima
     assert totals[BALANCE] == 10_000 + realised - fees
     assert totals[MARGIN] == 0
     assert totals[FUNDING] == -10_000
+
+
+@pytest.mark.parametrize(
+    ("amount", "free", "margin", "expected"),
+    [
+        ("3", "0", "10", ("3", "0", "0")),
+        ("-3", "5", "10", ("-3", "0", "0")),
+        ("-3", "1", "10", ("-1", "-2", "0")),
+        ("-3", "0", "2", ("0", "-2", "1")),
+        ("-3", "0", "0", ("0", "0", "3")),
+    ],
+)
+def test_funding_comes_from_the_balance_then_the_margin_then_the_insurance(
+    amount: str, free: str, margin: str, expected: tuple[str, str, str]
+) -> None:
+    split = ledger.split_funding(Decimal(amount), Decimal(free), Decimal(margin))
+    booked = ledger.pay_funding(1, Decimal(amount), split)
+
+    assert (split.balance, split.margin, split.shortfall) == tuple(map(Decimal, expected))
+    named = {
+        BALANCE: split.balance,
+        MARGIN: split.margin,
+        INSURANCE: -split.shortfall,
+        LedgerAccount.FUNDING: -Decimal(amount),
+    }
+    assert moves(booked) == {account: change for account, change in named.items() if change}

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from app.domain.enums import PositionSide
 from app.domain.money import USDC_STEP, ZERO
 from app.domain.positions import (
+    average_entry,
     close_at,
     fee_of,
+    funding_of,
     liquidate_at,
     liquidation_price,
     maintenance_margin,
+    margin_of_part,
+    part_of,
     pnl_of,
     roi_of,
     size_of,
@@ -165,3 +169,46 @@ def test_a_liquidation_takes_the_whole_margin(held: Held, price: Decimal) -> Non
     assert closing.pnl - closing.fee == -held.margin
     assert (closing.size_left, closing.margin_left) == (ZERO, ZERO)
     assert Fraction(0) <= exact - Fraction(closing.pnl - closing.shortfall) < Fraction(USDC_STEP)
+
+
+@given(
+    size=st.integers(1, 10**7),
+    parts=st.integers(1, 20),
+    collateral=st.integers(1, 10**12),
+)
+def test_parts_add_up_to_the_size_and_lock_exactly_the_collateral(size: int, parts: int, collateral: int) -> None:
+    step, whole, money = Decimal("0.001"), size * Decimal("0.001"), collateral * Decimal("0.000001")
+    done: list[Decimal] = []
+    margins: list[Decimal] = []
+    while sum(done) < whole:
+        filled = sum(done, Decimal(0))
+        part = part_of(whole, filled, len(done), parts, step)
+        margins.append(margin_of_part(money, whole, filled, part))
+        done.append(part)
+
+    assert (sum(done), sum(margins)) == (whole, money)
+    assert len(done) in {1, parts}
+    assert all(part > 0 and part % step == 0 for part in done)
+    assert max(done) - min(done) < parts * step
+    assert all(margin >= 0 and margin % Decimal("0.000001") == 0 for margin in margins)
+
+
+@pytest.mark.parametrize(("side", "entry"), [(LONG, "1.333333333333333334"), (SHORT, "1.333333333333333333")])
+def test_an_average_entry_is_rounded_against_the_position(side: PositionSide, entry: str) -> None:
+    assert average_entry(side, Decimal(2), Decimal(1), Decimal(1), Decimal(2)) == Decimal(entry)
+
+
+@pytest.mark.parametrize(
+    ("side", "rate", "expected"),
+    [
+        (LONG, "0.0001", "-1.004575"),
+        (SHORT, "0.0001", "1.004574"),
+        (LONG, "-0.0001", "1.004574"),
+        (SHORT, "-0.0001", "-1.004575"),
+        (LONG, "0", "0"),
+    ],
+)
+def test_funding_is_rounded_against_the_user_by_less_than_a_unit(side: PositionSide, rate: str, expected: str) -> None:
+    amount = funding_of(side, Decimal("0.166567"), Decimal("60310.55"), Decimal(rate))
+
+    assert amount == Decimal(expected)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
+from functools import partial
 from typing import Protocol, Self
 
 from app.core.clock import Clock
@@ -84,7 +85,7 @@ class PaperProvider(BaseTradingProvider):
         self._uow = uow
         self._board = board
         self._directory = directory
-        self._clock = clock
+        self._moment = partial(_moment, directory, board, clock)
         self._terms = terms
         self._starting_balance = terms.starting_balance
 
@@ -218,14 +219,15 @@ class PaperProvider(BaseTradingProvider):
     async def _desk(self, work: UnitOfWork, user_id: int) -> Desk:
         return Desk(work, await work.paper_accounts.lock(user_id, self._starting_balance), self._terms)
 
-    def _moment(self, pair_id: int) -> Moment:
-        return Moment(self._directory.by_id(pair_id), self._board.latest(pair_id), self._clock.now())
-
     def _watch(self, placed: Execution) -> None:
         """Show the market what stands; where an answer was lost on the way, it hears of it only by a later question."""
         if placed.position is not None:
             self.market.watch(placed.position)
         self.market.watch(placed.order)
+
+
+def _moment(directory: PairDirectory, board: PriceBoard, clock: Clock, pair_id: int) -> Moment:
+    return Moment(directory.by_id(pair_id), board.latest(pair_id), clock.now())
 
 
 def _position_id(index: str) -> int:
