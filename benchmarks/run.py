@@ -1,6 +1,7 @@
 """Run the benchmarks: a table for people, benchmarks/latest.json for machines.
 
-python -m benchmarks.run [names...]; every module here with a function `rows` is a benchmark.
+python -m benchmarks.run [names...]; every module here with a function `rows` is a benchmark. Coroutines run on the
+event loop that servers run on.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -26,13 +28,13 @@ COLUMNS = ("value", "unit", "floor", "ratio", "target")
 def names() -> list[str]:
     """The benchmarks there are."""
     found = sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))
-    return [name for name in found if name != "run"]
+    return [name for name in found if name != "run" and hasattr(import_module(f"benchmarks.{name}"), "rows")]
 
 
 def measure(name: str) -> list[dict[str, Any]]:
     """The rows of one benchmark, whose `rows` may be a coroutine function."""
     rows = import_module(f"benchmarks.{name}").rows()
-    return asyncio.run(_finished(rows)) if inspect.isawaitable(rows) else rows
+    return asyncio.run(_finished(rows), loop_factory=uvloop.new_event_loop) if inspect.isawaitable(rows) else rows
 
 
 async def _finished(rows: Any) -> list[dict[str, Any]]:
