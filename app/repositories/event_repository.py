@@ -1,15 +1,31 @@
 """The event log: append with gapless per-user sequences, read, fan out."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Insert,
+    Integer,
+    String,
+    Table,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.types import TypeEngine
 
 from app.core.json import encode_event
 from app.domain.events import Event as NewEvent
 from app.models.event import Event, EventCounter
-from app.repositories.base import Repository, values_table
+from app.repositories.base import Repository
 
 
 class EventRepository(Repository[Event]):
@@ -23,27 +39,15 @@ class EventRepository(Repository[Event]):
         for event in events:
             by_user[event.user_id].append(event)
         users = sorted(by_user)
-        last = await self._count(users, [len(by_user[user_id]) for user_id in users])
-        rows: list[dict[str, object]] = []
-        for user_id in users:
-            mine = by_user[user_id]
-            first = last[user_id] - len(mine) + 1
-            rows += [
-                {"user_id": user_id, "sequence": first + i, "type": event.type, "data": encode_event(event.data)}
-                for i, event in enumerate(mine)
-            ]
-        await self.session.execute(insert(Event), rows)
+        rows = [
+            (user_id, len(by_user[user_id]) - 1 - i, event.type.value, encode_event(event.data))
+            for user_id in users
+            for i, event in enumerate(by_user[user_id])
+        ]
+        columns = zip(_NEW, zip(*rows, strict=True), strict=True)
+        await self.session.flush()
+        await self.session.execute(_APPEND, {name: list(values) for name, values in columns})
         return users
-
-    async def _count(self, users: Sequence[int], numbers: Sequence[int]) -> dict[int, int]:
-        """Count each user's counter up, locked in the order given; the last sequence of each."""
-        more = values_table({"user_id": BigInteger(), "number": BigInteger()}, list(zip(users, numbers, strict=True)))
-        source = select(more.c.user_id, more.c.number).order_by(more.c.user_id)
-        counter = upsert(EventCounter).from_select(["user_id", "sequence"], source)
-        counted = counter.on_conflict_do_update(
-            index_elements=[EventCounter.user_id], set_={"sequence": EventCounter.sequence + counter.excluded.sequence}
-        )
-        return dict((await self.session.execute(counted.returning(EventCounter.user_id, EventCounter.sequence))).all())
 
     async def after(
         self, user_id: int, sequence: int, *, limit: int, types: Sequence[str] | None = None
@@ -82,4 +86,31 @@ class EventRepository(Repository[Event]):
         await self.session.execute(update(Event).where(Event.id.in_(ids)).values(fanned_out_at=func.clock_timestamp()))
 
 
+# `behind`: how many more of the user's events come after it.
+_NEW: Mapping[str, TypeEngine[Any]] = {"user_id": BigInteger(), "behind": Integer(), "type": String(), "data": Text()}
+
+
+def _append() -> Insert:
+    """Count each user's counter up, locked in the order of their ids, and write the events, in one statement."""
+    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in _NEW.items())
+    given = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _NEW.items()))
+    new = select(given.render_derived()).cte("new")
+    numbers = select(new.c.user_id, func.count()).group_by(new.c.user_id).order_by(new.c.user_id)
+    counter = upsert(EventCounter).from_select(["user_id", "sequence"], numbers)
+    counted = (
+        counter.on_conflict_do_update(
+            index_elements=[EventCounter.user_id], set_={"sequence": EventCounter.sequence + counter.excluded.sequence}
+        )
+        .returning(EventCounter.user_id, EventCounter.sequence)
+        .cte("counted")
+    )
+    rows = (
+        select(new.c.user_id, counted.c.sequence - new.c.behind, new.c.type, new.c.data)
+        .join(counted, counted.c.user_id == new.c.user_id)
+        .order_by(new.c.user_id, new.c.behind.desc())
+    )
+    return insert(cast(Table, Event.__table__)).from_select(["user_id", "sequence", "type", "data"], rows)
+
+
+_APPEND = _append()
 _FROZEN = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
