@@ -119,9 +119,11 @@ class ScriptedVenue(BaseTradingProvider):
     """
 
     name = "scripted"
-    capabilities = VenueCapabilities()
 
-    def __init__(self, listing: PairListing, indexes: Iterator[int]) -> None:
+    def __init__(self, listing: PairListing, indexes: Iterator[int], *, netting: bool = False) -> None:
+        self.capabilities = VenueCapabilities(netting=netting)
+        if netting:
+            self.name = "netted"
         self.listing = listing
         self.bid = self.ask = self.mark = Decimal(1)
         self.sequence = 0
@@ -194,7 +196,21 @@ class ScriptedVenue(BaseTradingProvider):
         held = self.positions.pop(index)
         closing = liquidate_at(held, self.mark)
         side = exit_side(held.side)
-        fill = self._fill(f"liq-{index}", None, held, index, side, self.mark, closing, is_liquidation=True)
+        fill = self._fill(
+            f"liq-{index}-{len(self.fills)}", None, held, index, side, self.mark, closing, is_liquidation=True
+        )
+        self.fills.append(fill)
+        return fill
+
+    def reduce_outside(self, index: str, quantity: str) -> VenueFill:
+        """The account's owner reduces a position at the venue, past us."""
+        held = self.positions[index]
+        price = self.bid if held.side is PositionSide.LONG else self.ask
+        closing = close_at(held, Decimal(quantity), price, self.listing.taker_fee_rate)
+        held.size, held.margin = closing.size_left, closing.margin_left
+        if not held.size:
+            del self.positions[index]
+        fill = self._fill(f"out-{index}-{len(self.fills)}", None, held, index, exit_side(held.side), price, closing)
         self.fills.append(fill)
         return fill
 
@@ -336,6 +352,10 @@ class ScriptedVenue(BaseTradingProvider):
         params = order.params
         assert isinstance(params, TradeParams)
         price = self._entry_price(params)
+        netted = next((i for i, held in self.positions.items() if held.ref == params.ref), None)
+        if self.capabilities.netting and netted is not None:
+            assert self.positions[netted].side is params.side, "a netting venue holds one side"
+            order.index = order.index or netted
         order.index = order.index or str(next(self._indexes))
         held = self.positions.get(order.index) or Held(params.ref, params.side, Decimal(0), price, Decimal(0))
         held.entry_price = stored((held.entry_price * held.size + price * part) / (held.size + part))

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.trading import Fill
@@ -36,6 +37,13 @@ class FillRepository(Repository[Fill]):
             ),
         )
         return await self.session.scalar(query.limit(1)) is not None
+
+    async def filled_since(self, order_id: int, since: datetime | None) -> Decimal:
+        """What of an order was booked as filled since an instant, or ever; in base units."""
+        query = select(func.coalesce(func.sum(Fill.quantity), 0)).where(Fill.order_id == order_id)
+        if since is not None:
+            query = query.where(Fill.created_at >= since)
+        return Decimal(await self.session.scalar(query) or 0)
 
     async def of_trade(self, trade_id: int) -> Sequence[Fill]:
         """Every execution of a trade, oldest first."""

@@ -1,7 +1,9 @@
 """Books what venues say: a result or a fill becomes rows and events in one transaction, each at most once."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 from loguru import logger
 
@@ -20,7 +22,7 @@ from app.services.booked_trade import LIQUIDATED, BookedTrade, average
 from app.services.held_exits import LET_GO, let_go
 from app.services.netted_fills import share_margin, shares_of
 from app.services.providers.base import QuoteBoard
-from app.services.trade_closing import ATTEMPTS, REST_OF_ENTRY, conclude, emptied, retry_delay, try_again
+from app.services.trade_closing import AT_ONCE, ATTEMPTS, REST_OF_ENTRY, conclude, emptied, retry_delay, try_again
 from app.services.watched_prices import prices_at_fill, watched_by
 
 REDUCED_OUTSIDE = "reduced_outside"
@@ -55,8 +57,11 @@ class BookingService:
         self._clock = clock
         self._netting = netting
 
-    async def book(self, intent_id: int, result: TradeResult) -> None:
-        """Book a venue's word on an intent; saying it twice changes nothing."""
+    async def book(self, intent_id: int, result: TradeResult, *, tells_all: bool = True) -> None:
+        """Book a venue's word on an intent; saying it twice changes nothing.
+
+        `tells_all`: it lists every fill so far. Where it does not, an order that lacks some is asked about at once.
+        """
         async with self._uow() as work:
             found = await work.intents.get(intent_id)
             if found is None:
@@ -66,6 +71,9 @@ class BookingService:
             if intent.kind is IntentKind.CANCEL:
                 await self._book_cancel(booked, intent, result)
             else:
+                if not tells_all and await self._lacks_fills(booked, intent, result):
+                    result = replace(result, outcome=VenueOutcome.PARTIALLY_FILLED)
+                    await work.intents.postpone(intent_id, AT_ONCE)
                 await self._apply(booked, intent, result)
             for each in (booked, *booked.siblings):
                 hint_exits(work, each.orders)
@@ -99,9 +107,8 @@ class BookingService:
         """
         if fill.client_id is not None:
             outcome = VenueOutcome.FILLED if fill.is_last else VenueOutcome.PARTIALLY_FILLED
-            await self.book(
-                fill.client_id, TradeResult(fill.client_id, outcome, None, fill.venue_trade_index, fills=(fill,))
-            )
+            result = TradeResult(fill.client_id, outcome, None, fill.venue_trade_index, fills=(fill,))
+            await self.book(fill.client_id, result, tells_all=False)
             return
         async with self._uow() as work:
             found = await work.trades.all_by_venue_index(fill.venue_account_id, fill.venue_trade_index)
@@ -189,6 +196,21 @@ class BookingService:
                 await self._ended(booked, order, intent, result)
         await conclude(booked)
 
+    @staticmethod
+    async def _lacks_fills(booked: BookedTrade, intent: Intent, result: TradeResult) -> bool:
+        """Whether the last fill of an order was told, and less than it was for: an earlier one may be unheard of."""
+        if result.outcome is not VenueOutcome.FILLED or intent.status is IntentStatus.DONE:
+            return False
+        order = booked.order(intent.order_id)
+        told = ZERO
+        for fill in result.fills:
+            if not await booked.work.fills.is_booked(fill.venue_account_id, fill.fill_id):
+                told += fill.quantity
+        if intent.kind is IntentKind.CLOSE:
+            sent = await booked.work.fills.filled_since(order.id, intent.sent_at)
+            return sent + told < Decimal(intent.payload["size"])
+        return order.filled_quantity + told < order.quantity
+
     async def _own_part(self, booked: BookedTrade, fill: VenueFill) -> VenueFill | None:
         """What a close took of its own trade; None where it is booked.
 
@@ -229,7 +251,7 @@ class BookingService:
         booked.trade.fees += fill.fee
         if is_over:
             booked.move(order, OrderStatus.FILLED, EventType.ORDER_FILLED, None)
-        elif order.status in _MAY_FILL_ON:
+        elif order.status in _MAY_FILL_ON or order.status is OrderStatus.FILLED:
             booked.work.emit(order_event(EventType.ORDER_UPDATED, order, "part_filled"))
         else:
             booked.move(order, OrderStatus.PARTIALLY_FILLED, EventType.ORDER_UPDATED, "part_filled")

@@ -33,3 +33,14 @@ async def desk(
     yield desk
     await desk.park()
     await desk.check()
+
+
+@pytest_asyncio.fixture
+async def netted(
+    container: Container, patient: UnitOfWorkFactory, scripted_directory: PairDirectory
+) -> AsyncIterator[Desk]:
+    """A new user on a venue that keeps one position per market."""
+    desk = await make_desk(container, patient, scripted_directory, netting=True)
+    yield desk
+    await desk.park()
+    await desk.check()
