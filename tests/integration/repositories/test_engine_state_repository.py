@@ -207,6 +207,6 @@ async def test_two_engines_saving_the_same_pairs_do_not_deadlock(
     one, other = pair_ids
     states = [state(one, 600, {key(550): "101"}), state(other, 600, {key(550): "101"})]
 
-    refused = await asyncio.gather(*(save(uow, 8, *(states if number % 2 else states[::-1])) for number in range(12)))
+    refused = await asyncio.gather(*(save(uow, 10, *(states if number % 2 else states[::-1])) for number in range(12)))
 
     assert refused == [0] * 12

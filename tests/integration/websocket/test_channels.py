@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from app.bootstrap import Container
+from app.domain.channels import Channel
 from app.domain.enums import TradeStatus
 from app.domain.events import Event, EventType, position_event, trade_event
 from tests.factories import Person, create_person
@@ -171,3 +172,29 @@ async def test_what_is_unsubscribed_is_not_heard_of_again(server: RunningServer,
         await subscribed(socket, "trades")
         code = await socket.error_code(type="unsubscribe", channel="trades", data={"trade_ids": [1]})
         assert code == "VALIDATION_ERROR"
+
+
+async def test_a_moving_stop_is_shown_to_those_who_watch_its_trade_and_is_no_event(
+    container: Container, server: RunningServer, desk: Desk, person: Person
+) -> None:
+    trade, other = await desk.open_trade(person.id), await desk.open_trade(person.id)
+    stop = {"event": "order.stop_moved", "status": "stop_moved", "order_id": 7, "trade_id": trade.id}
+    async with (
+        open_socket(server, token=person.access_token) as all_trades,
+        open_socket(server, token=person.access_token) as this_trade,
+        open_socket(server, token=person.access_token) as other_trade,
+        open_socket(server, token=person.access_token) as positions,
+    ):
+        await subscribed(all_trades, "trades")
+        await subscribed(this_trade, "trades", trade_ids=[trade.id])
+        await subscribed(other_trade, "trades", trade_ids=[other.id])
+        await subscribed(positions, "positions")
+
+        container.websockets.send_update(person.id, Channel.TRADES, stop, key="7", trade_id=trade.id)
+
+        for socket in (all_trades, this_trade):
+            frame = await socket.receive_type("trade_update")
+            assert (frame["channel"], frame["data"]) == ("trades", stop)
+            assert "sequence" not in frame
+        for socket in (other_trade, positions):
+            assert await socket.settle() == []
