@@ -45,12 +45,15 @@ class OrderEngine:
         matching: MatchingVenue,
         claims: ClaimService,
         execution: ExecutionService,
+        *,
+        batch: int = BATCH,
     ) -> None:
         self._uow = uow
         self._board = board
         self._matching = matching
         self._claims = claims
         self._execution = execution
+        self._batch = batch
         self._watches: dict[int, PairWatch] = {}
         self._in_flight: dict[int, int] = {}
         self._has_latched = True
@@ -130,7 +133,7 @@ class OrderEngine:
         settled = 0
         try:
             left = await self._by_urgency(left)
-            for batch in list(batched(left, BATCH)):
+            for batch in list(batched(left, self._batch)):
                 done = await self._commit_batch(batch)
                 left = left[len(batch) :]
                 self.queue.settle(done)
@@ -211,7 +214,7 @@ class OrderEngine:
             for item in run
             if isinstance(item.subject, Crossed)
         }
-        if len(prices) <= BATCH:
+        if len(prices) <= self._batch:
             return run
         async with self._uow() as work:
             levels = await work.positions.liquidation_prices(list(prices))
