@@ -17,7 +17,7 @@ from app.domain.intents import close_params, open_params
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
 from app.domain.trading_state import HALTED_CODE, Subject
 from app.models.market import Pair
-from app.models.trading import Intent, Trade
+from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import BookingService, settled_topic
 from app.services.providers.base import BaseTradingProvider
@@ -119,24 +119,11 @@ class ExecutionService:
         skip = len({intent.trade_id for intent in rows}) > 1
         trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
         orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=skip)
-        wanted = [
-            i.id
-            for i in rows
-            if i.order_id in orders and (i.kind is IntentKind.CANCEL or orders[i.order_id].status in _SENDABLE)
-        ]
-        halted = await _forbidden(work, [intent for intent in rows if intent.id in wanted], trades)
-        wanted = [intent_id for intent_id in wanted if intent_id not in halted]
-        taken = await work.intents.take_for_sending(wanted, NOT_AFTER, CHECK_AFTER)
-        sent = [orders[intent.order_id] for intent in taken if intent.kind is not IntentKind.CANCEL]
-        begun = {order.trade_id: trades[order.trade_id or 0] for order in sent}
-        pending = [trade for trade in begun.values() if trade.status is TradeStatus.PENDING]
-        for order in sent:
-            work.orders.move_locked(order, OrderStatus.SUBMITTED)
-            work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
-        for trade in pending:
-            work.trades.move_locked(trade, TradeStatus.SUBMITTED)
-        await work.orders.write_together(sent, ["status"])
-        await work.trades.write_together(pending, ["status"])
+        wanted = [intent for intent in rows if _is_sendable(intent, orders)]
+        halted = await _forbidden(work, wanted, trades)
+        free = [intent.id for intent in wanted if intent.id not in halted]
+        taken = await work.intents.take_for_sending(free, NOT_AFTER, CHECK_AFTER)
+        await _begin(work, [orders[i.order_id] for i in taken if i.kind is not IntentKind.CANCEL], trades)
         return taken, halted
 
     async def _deliver_in_turn(self, intent: Intent) -> None:
@@ -181,6 +168,25 @@ class ExecutionService:
                 work.orders.move_locked(order, OrderStatus.UNKNOWN, unknown_since=now, reason="PROVIDER_TIMEOUT")
                 work.emit(order_event(EventType.ORDER_UPDATED, order, "unknown"))
                 work.hint(settled_topic(order.id), b"")
+
+
+def _is_sendable(intent: Intent, orders: Mapping[int, Order]) -> bool:
+    """Whether an intent's order is locked here and waits for it."""
+    order = orders.get(intent.order_id)
+    return order is not None and (intent.kind is IntentKind.CANCEL or order.status in _SENDABLE)
+
+
+async def _begin(work: UnitOfWork, sent: Sequence[Order], trades: Mapping[int, Trade]) -> None:
+    """The orders are on their way, and so are the trades that they open."""
+    begun = {order.trade_id: trades[order.trade_id or 0] for order in sent}
+    pending = [trade for trade in begun.values() if trade.status is TradeStatus.PENDING]
+    for order in sent:
+        work.orders.move_locked(order, OrderStatus.SUBMITTED)
+        work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
+    for trade in pending:
+        work.trades.move_locked(trade, TradeStatus.SUBMITTED)
+    await work.orders.write_together(sent, ["status"])
+    await work.trades.write_together(pending, ["status"])
 
 
 async def _forbidden(work: UnitOfWork, intents: Sequence[Intent], trades: Mapping[int, Trade]) -> Sequence[int]:
