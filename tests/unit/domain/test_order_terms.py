@@ -1,5 +1,6 @@
 """What each order type needs, what contradicts what, and when two requests are the same."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,12 +45,16 @@ OWN = {
 FIXED, OCO = {"stop_price", "take_profit_price"}, OWN[OrderType.OCO]
 
 
+def _some(names: Iterable[str]) -> dict[str, Any]:
+    return {name: LEVELS[name] for name in names}
+
+
 def levels(*names: str, **values: Any) -> ExitRequest:
-    return ExitRequest(**{name: LEVELS[name] for name in names}, **values)
+    return ExitRequest(**(_some(names) | values))
 
 
 def changes(*names: str, **values: Any) -> ExitChanges:
-    return ExitChanges(**{name: LEVELS[name] for name in names}, **values)
+    return ExitChanges(**(_some(names) | values))
 
 
 def terms(order_type: OrderType = OrderType.MARKET, *names: str, **values: Any) -> OpenTerms:
