@@ -80,6 +80,13 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
                 found[trade_id].append(order_id)
         return found
 
+    async def locked_with_trades(self, ids: Sequence[int]) -> dict[int, tuple[Order, Trade]]:
+        """Orders with their trades as they are now, both locked, by order id; those that others hold are left out."""
+        query = select(Order, Trade).join(Trade, Trade.id == Order.trade_id).where(Order.id.in_(ids))
+        query = query.order_by(Trade.id, Order.id).with_for_update(of=[Trade, Order], skip_locked=True)
+        rows = await self.session.execute(query, execution_options={"populate_existing": True})
+        return {order.id: (order, trade) for order, trade in rows}
+
     async def entry_of(self, trade_id: int) -> Order | None:
         """The order that opens a trade."""
         return await self.session.scalar(select(Order).where(Order.trade_id == trade_id, Order.role == OrderRole.ENTRY))

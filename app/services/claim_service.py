@@ -1,6 +1,6 @@
 """Claims crossed exits: order pending -> triggered, trade open -> closing, intent written, in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -78,24 +78,21 @@ class ClaimService:
         Nobody is waited for: one whose trade or order another transaction holds is answered BUSY, whatever comes.
         """
         async with self._uow() as work:
-            rows = await work.orders.rows([item.crossing.order_id for item in crossed])
-            trade_ids = {row.id: row.trade_id for row in rows}
-            trades = await work.trades.locked(sorted({row.trade_id for row in rows if row.trade_id}), skip=True)
-            orders = await work.orders.locked([row.id for row in rows if row.trade_id in trades], skip=True)
+            ids = [item.crossing.order_id for item in crossed]
+            locked = await work.orders.locked_with_trades(ids)
+            trades = {trade.id: trade for _, trade in locked.values()}
             rulings = await work.trading_states.states_for({_subject(trade) for trade in trades.values()})
+            outcomes = await _not_locked(work, set(ids) - locked.keys())
             won: dict[int, Intent] = {}
-            outcomes: dict[int, ClaimOutcome] = {}
             for item in sorted(crossed, key=lambda item: item.by_tick):
                 order_id = item.crossing.order_id
-                order, trade = orders.get(order_id), trades.get(trade_ids.get(order_id) or 0)
-                if order_id not in trade_ids:
-                    outcomes[order_id] = ClaimOutcome.GONE
-                elif order is None or trade is None:
-                    outcomes[order_id] = ClaimOutcome.BUSY
-                else:
-                    outcome = outcomes[order_id] = self._decide(work, order, trade, item, rulings[_subject(trade)])
-                    if outcome is ClaimOutcome.WON:
-                        won[order_id] = self._intent(order, trade)
+                if order_id not in locked:
+                    continue
+                order, trade = locked[order_id]
+                outcome = outcomes[order_id] = self._decide(work, order, trade, item, rulings[_subject(trade)])
+                if outcome is ClaimOutcome.WON:
+                    won[order_id] = self._intent(order, trade)
+            orders = {order_id: order for order_id, (order, _) in locked.items()}
             await self._write(work, orders, trades, outcomes, list(won.values()))
         return [
             Claim(order_id, outcome, won[order_id].id if order_id in won else None)
@@ -152,6 +149,12 @@ class ClaimService:
 
 def _subject(trade: Trade) -> Subject:
     return Subject(trade.user_id, trade.pair_id, trade.provider)
+
+
+async def _not_locked(work: UnitOfWork, ids: Set[int]) -> dict[int, ClaimOutcome]:
+    """What becomes of orders that could not be locked: others hold those that there are."""
+    existing = {order.id for order in await work.orders.rows(list(ids))} if ids else set()
+    return {order_id: ClaimOutcome.BUSY if order_id in existing else ClaimOutcome.GONE for order_id in ids}
 
 
 def _is_current(order: Order, crossing: Crossing) -> bool:
