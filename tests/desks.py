@@ -60,7 +60,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         uow, clock, broadcast = self.uow, self.container.clock, self.container.broadcast
-        factory = ProviderFactory({self.venue.name: self.venue})
+        factory = self.venues = ProviderFactory({self.venue.name: self.venue})
         router = ProviderRouter(factory, parse_rules(self.venue.name, [], []), self.directory)
         netting = [self.venue.name] if self.venue.capabilities.netting else []
         self.booking = BookingService(uow, self.board, clock, netting)

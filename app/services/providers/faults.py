@@ -72,14 +72,14 @@ def parse_rates(entries: Sequence[str]) -> FaultRates:
 class FaultyVenue(BaseTradingProvider):
     """Passes everything on to the venue behind it, but for what goes wrong; questions are always answered truly.
 
-    Repeats itself for a seed and a sequence of requests, but for when late requests land.
+    Repeats itself for a seed and a sequence of requests, but for when late requests land. `rates` may be changed.
     """
 
     def __init__(self, venue: BaseTradingProvider, rates: FaultRates, seed: int, clock: Clock) -> None:
         self.venue = venue
         self.name = venue.name
         self.capabilities = venue.capabilities
-        self._rates = rates
+        self.rates = rates
         self._clock = clock
         self._chance = random.Random(seed)  # noqa: S311 - faults shall come again with their seed
         self._landing: set[asyncio.Task[None]] = set()
@@ -100,7 +100,7 @@ class FaultyVenue(BaseTradingProvider):
 
     async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
         """Likewise; a close is refused more often where `refuse_close` says so."""
-        if self._chance.random() < self._rates.refuse_close:
+        if self._chance.random() < self.rates.refuse_close:
             return _refusal(params.client_id)
         return await self._ask(
             params.client_id, params.not_after, lambda: self.venue.close_trade(pair_id, index, params)
@@ -156,7 +156,7 @@ class FaultyVenue(BaseTradingProvider):
     async def _ask(
         self, client_id: int, not_after: datetime, request: Callable[[], Awaitable[TradeResult]]
     ) -> TradeResult:
-        drawn, rates = self._chance.random(), self._rates
+        drawn, rates = self._chance.random(), self.rates
         if drawn < rates.reject:
             return _refusal(client_id)
         drawn -= rates.reject

@@ -11,7 +11,7 @@ import pytest
 from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.order_terms import ExitChanges
-from app.domain.trading import TradeParams, VenueOutcome
+from app.domain.trading import VenueOutcome
 from app.models.trading import Trade
 from app.services.claim_service import latched_crossing
 from tests.desks import IN_FLIGHT, Desk
@@ -21,6 +21,7 @@ OPENS: list[Step] = [
     *[Act.FILL] * 4,
     Act.ACCEPT,
     Act.REST,
+    (Act.PART, "0.05"),
     (Act.PART_ONLY, "0.05"),
     (Act.REJECT, "BUSY"),
     Act.UNHEARD,
@@ -146,9 +147,12 @@ class History:
             outcome = self.chance.choice([VenueOutcome.CANCELLED, VenueOutcome.REJECTED])
             venue.end(order.client_id, outcome, "THE_VENUES_WORD")
             return
-        # An entry fills whole: what is closed while its entry may still fill is another story.
-        is_entry = isinstance(order.params, TradeParams)
-        part = None if is_entry or order.size - order.filled <= Decimal("0.01") else "0.01"
+        left = order.size - order.filled
+        part = (
+            None
+            if left <= Decimal("0.01") or self.chance.random() < 0.3
+            else str(self.chance.choice([left / 2, "0.01"]))
+        )
         fill = venue.execute(order.client_id, part)
         if self.chance.random() < 0.5:
             await self.desk.booking.book_fill(fill)
@@ -194,7 +198,7 @@ class History:
                 else:
                     venue.end(order.client_id, VenueOutcome.REJECTED, "GONE")
         venue.expect_nothing()
-        for _ in range(3):
+        for _ in range(4):
             await self.desk.settle()
             await self.deadline_passes()
             await self.reconcile()

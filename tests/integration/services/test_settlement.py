@@ -1,20 +1,24 @@
 """A process dies between any two steps, another takes over: each effect is sent once, and its outcome is found out."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
+from app.bootstrap import Container
+from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentStatus, OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import ProviderTimeout
 from app.domain.trading import VenueOutcome, VenueRef
 from app.models.trading import Intent
+from app.services.booking_service import settled_topic
 from app.services.claim_service import ClaimOutcome
 from app.services.execution_service import CHECK_AFTER, NOT_AFTER
-from app.services.settlement_service import REVIEW_AFTER
+from app.services.settlement_service import REVIEW_AFTER, UNKNOWN_AFTER, SettlementService
 from tests.desks import Desk
 from tests.fakes import Act
 
@@ -307,3 +311,125 @@ async def test_reconciling_twice_at_once_books_once(desk: Desk) -> None:
     await asyncio.gather(*(desk.settlement.reconcile(desk.venue.name) for _ in range(5)))
 
     assert (await desk.events(told)).count("trade.liquidated liquidated") == 1
+
+
+async def test_a_row_that_another_holds_is_left_to_the_next_pass_and_holds_up_nobody(
+    desk: Desk, container: Container
+) -> None:
+    held, other = await desk.write(**STOP), await desk.write(**STOP)
+    desk.venue.will("open", Act.UNHEARD)
+    unheard = await desk.open(**STOP)
+    impatient = SettlementService(
+        container.uow, desk.execution, desk.booking, desk.trading, desk.venues, desk.directory, container.clock
+    )
+    await desk.set_due()
+    before = SETTLEMENT_PROBLEMS.labels("locked")._value.get()
+
+    is_held, may_go = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with desk.uow() as work:
+            await work.session.execute(select(Intent).where(Intent.order_id == unheard.order.id).with_for_update())
+            is_held.set()
+            await may_go.wait()
+
+    holding = asyncio.create_task(hold())
+    await is_held.wait()
+    await impatient.settle()
+    may_go.set()
+    await holding
+
+    assert SETTLEMENT_PROBLEMS.labels("locked")._value.get() == before + 1
+    assert [await desk.statuses(each[0]) for each in (held, other)] == [OPEN, OPEN]
+    await desk.settle()
+    assert await desk.statuses(unheard.trade) == OPEN
+
+
+async def test_what_the_database_refuses_is_flagged_and_holds_nothing_else_up(desk: Desk) -> None:
+    """The venue says that it closed more than there was."""
+    trade = (await desk.open(**STOP)).trade
+    desk.venue.will("close", Act.ACCEPT)
+    placed = await desk.close_unsettled(trade)
+    client_id = (await desk.intents(trade))[-1].id
+    fill = desk.venue.execute(client_id)
+    desk.venue.orders[client_id].fills = [replace(fill, quantity=fill.quantity * 2)]
+    other, _, _ = await desk.write(**STOP)
+
+    await desk.set_due()
+    await desk.settlement.run(desk.venue.name, reconciles=True)
+
+    assert (await desk.order(placed.order)).needs_review
+    assert await desk.statuses(other) == OPEN
+    desk.venue.orders[client_id].fills = [fill]
+    await desk.settle()
+    assert (await desk.trade(trade)).status is TradeStatus.CLOSED
+
+
+async def test_a_slow_answer_holds_up_no_other_question(desk: Desk) -> None:
+    desk.venue.will("open", Act.UNHEARD, Act.UNHEARD)
+    slow, quick = await desk.open(**STOP), await desk.open(**STOP)
+    gate = asyncio.Event()
+    first = iter([True])
+
+    async def hold_up_the_first() -> None:
+        if next(first, False):
+            await gate.wait()
+
+    desk.venue.after_query = hold_up_the_first
+    is_booked = asyncio.Event()
+    for each in (slow, quick):
+        desk.container.broadcast.subscribe(settled_topic(each.order.id), lambda _: is_booked.set())
+    settling = asyncio.create_task(desk.settle())
+    await is_booked.wait()
+    is_waiting = not settling.done()
+    gate.set()
+    await settling
+
+    assert is_waiting
+    assert [await desk.statuses(each.trade) for each in (slow, quick)] == [OPEN, OPEN]
+
+
+async def test_what_is_unknown_for_over_a_minute_is_counted(desk: Desk) -> None:
+    desk.venue.will("open", Act.ACCEPT)
+    placed = await desk.open_unsettled()
+    async with desk.uow() as work:
+        before = await work.intents.unknown_for(UNKNOWN_AFTER)
+        ago = func.clock_timestamp() - (UNKNOWN_AFTER + timedelta(seconds=1))
+        await work.session.execute(update(Intent).where(Intent.order_id == placed.order.id).values(sent_at=ago))
+
+    await desk.settle()
+
+    assert INTENTS_UNKNOWN._value.get() == len(before) + 1
+    desk.venue.end((await desk.intents(placed.trade))[0].id, VenueOutcome.REJECTED, "BUSY")
+    await desk.settle()
+    await desk.settle()
+    assert INTENTS_UNKNOWN._value.get() == len(before)
+
+
+async def test_passes_run_whatever_the_others_met(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade = (await desk.open(**STOP)).trade
+    desk.venue.liquidate(trade.venue_trade_index or "")
+
+    async def broken() -> int:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(desk.settlement, "settle", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        await desk.settlement.run(desk.venue.name, reconciles=True)
+
+    assert (await desk.trade(trade)).status is TradeStatus.LIQUIDATED
+
+
+async def test_a_part_that_nobody_told_of_is_asked_for_when_the_last_one_is_told(desk: Desk) -> None:
+    desk.venue.will("open", Act.REST)
+    placed = await desk.open(**STOP, order_type=OrderType.LIMIT, price=Decimal(1000))
+    client_id = (await desk.intents(placed.trade))[0].id
+    desk.venue.execute(client_id, "0.4")
+
+    await desk.booking.book_fill(desk.venue.execute(client_id))
+    part = await desk.order(placed.order)
+    await desk.settlement.settle()
+
+    assert (part.status, part.filled_quantity) == (OrderStatus.PARTIALLY_FILLED, Decimal("0.6"))
+    assert (await desk.trade(placed.trade)).size == Decimal(1)
+    assert (await desk.order(placed.order)).status is OrderStatus.FILLED
