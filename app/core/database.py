@@ -13,10 +13,13 @@ from typing import Any
 from sqlalchemy import event, text
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, DisconnectionError, NotSupportedError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, NotSupportedError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+
+# Whatever goes wrong with a statement or a connection.
+DatabaseError = SQLAlchemyError
 
 DRIVER = "postgresql+asyncpg"
 RECYCLE_SECONDS = 1800

@@ -1,20 +1,22 @@
 """What the order engine keeps: leases with fencing tokens, each pair's checkpoint, and watermark rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, bindparam, delete, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, CursorResult, Integer, Numeric, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeEngine
 
 from app.domain.enums import PositionSide, TriggerBy
 from app.domain.prices import Tick
 from app.domain.triggers import Activated
 from app.models.market import Lease, PriceCheckpoint, WatermarkRow
 from app.models.trading import Order
+from app.repositories.base import values_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,21 @@ class EngineState:
     upserts: dict[WatermarkKey, Decimal]
     deletes: list[WatermarkKey]
     activated: Sequence[Activated] = field(default_factory=tuple)
+
+
+class Saved(NamedTuple):
+    """How many states a newer holder's token refused, and the orders whose activation became durable."""
+
+    refused: int
+    activated: Sequence[int]
+
+
+_ACTIVATION: Mapping[str, TypeEngine[Any]] = {
+    "id": BigInteger(),
+    "version": Integer(),
+    "sequence": BigInteger(),
+    "price": Numeric(38, 18),
+}
 
 
 class EngineStateRepository:
@@ -94,52 +111,35 @@ class EngineStateRepository:
         query = select(WatermarkRow).where(WatermarkRow.pair_id.in_(pair_ids))
         return (await self.session.scalars(query.order_by(WatermarkRow.pair_id, WatermarkRow.from_sequence))).all()
 
-    async def save(self, states: Sequence[EngineState], token: int) -> int:
-        """Write the states of several pairs under a fencing token; how many a newer holder's token refused."""
+    async def save(self, states: Sequence[EngineState], token: int) -> Saved:
+        """Write the states of several pairs under a fencing token."""
         ordered = sorted(states, key=lambda state: state.tick.pair_id)
         await self._lock_orders([one.order_id for state in ordered for one in state.activated])
         written = await self._save_checkpoints([state.tick for state in ordered], token)
         accepted = [state for state in ordered if state.tick.pair_id in written]
-        await self._save_activations([one for state in accepted for one in state.activated])
+        activated = await self._save_activations([one for state in accepted for one in state.activated])
         await self._delete_watermarks(accepted)
         await self._upsert_watermarks(accepted)
-        return len(ordered) - len(accepted)
+        return Saved(len(ordered) - len(accepted), activated)
 
     async def _lock_orders(self, ids: Sequence[int]) -> None:
         """Orders come before checkpoints; the token that is checked with these decides whether they are written."""
         if ids:
             await self.session.execute(select(Order.id).where(Order.id.in_(ids)).order_by(Order.id).with_for_update())
 
-    async def _save_activations(self, activated: Sequence[Activated]) -> None:
+    async def _save_activations(self, activated: Sequence[Activated]) -> Sequence[int]:
         """Note where trailing stops began, unless their terms have changed since; also of those that fired since."""
         if not activated:
-            return
-        table = Order.__table__.c
-        statement = (
-            update(Order)
-            .where(
-                table.id == bindparam("seen_id"),
-                table.version == bindparam("seen_version"),
-                table.activated_sequence.is_(None),
-            )
-            .values(
-                activated_sequence=bindparam("began_at"),
-                armed_sequence=bindparam("began_at"),
-                armed_price=bindparam("began_price"),
-            )
+            return ()
+        seen = values_table(_ACTIVATION, [(one.order_id, one.version, one.sequence, one.price) for one in activated])
+        statement = update(Order).where(
+            Order.id == seen.c.id, Order.version == seen.c.version, Order.activated_sequence.is_(None)
         )
-        await (await self.session.connection()).execute(
-            statement,
-            [
-                {
-                    "seen_id": one.order_id,
-                    "seen_version": one.version,
-                    "began_at": one.sequence,
-                    "began_price": one.price,
-                }
-                for one in activated
-            ],
+        began = {"activated_sequence": seen.c.sequence, "armed_sequence": seen.c.sequence, "armed_price": seen.c.price}
+        written = await self.session.scalars(
+            statement.values(began).returning(Order.id), execution_options={"synchronize_session": False}
         )
+        return sorted(written)
 
     async def _save_checkpoints(self, ticks: Sequence[Tick], token: int) -> set[int]:
         insert = upsert(PriceCheckpoint).values(

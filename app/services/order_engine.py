@@ -7,32 +7,23 @@ of OrderMonitoringService.
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
-from itertools import batched
 
 from loguru import logger
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.core.database import is_locked, is_passing
 from app.core.faults import buggify
 from app.domain.enums import IntentStatus, OrderStatus
-from app.domain.errors import InvalidTransition
-from app.domain.money import ZERO
+from app.domain.events import EventType, order_event
 from app.domain.prices import Tick
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.claim_service import ClaimOutcome, ClaimService, Crossed, latched_crossing
+from app.services.claim_service import ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
 from app.services.lease_keeper import LeaseKeeper, LeaseLost
-from app.services.pair_watch import PairWatch, Unsettled
+from app.services.pair_watch import PairWatch
 from app.services.providers.base import EngineBoard, Match, MatchingVenue
-from app.services.trigger_queue import TriggerQueue
+from app.services.trigger_work import BATCH, TriggerWork
 
-BATCH = 100
 SWEEP_WITHIN = timedelta(seconds=30)
-FAR = Decimal("Infinity")
-# What a row that contradicts itself, or a defect of ours, raises.
-MISTAKES = (InvalidTransition, LookupError, ValueError)
 
 
 class OrderEngine:
@@ -51,13 +42,10 @@ class OrderEngine:
         self._uow = uow
         self._board = board
         self._matching = matching
-        self._claims = claims
         self._execution = execution
-        self._batch = batch
+        self._work = TriggerWork(uow, matching, claims, execution, batch)
         self._watches: dict[int, PairWatch] = {}
-        self._in_flight: dict[int, int] = {}
-        self._has_latched = True
-        self.queue = TriggerQueue()
+        self.queue = self._work.queue
         self.failed = asyncio.Event()
         matching.on_late_match(self._queue_matches)
 
@@ -78,7 +66,7 @@ class OrderEngine:
         try:
             kept = self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()
             self._queue_matches(self._matching.on_tick(tick))
-            self._queue_crossed(watch, watch.on_tick(tick, kept))
+            self._work.push(watch, watch.on_tick(tick, kept))
             is_judged = True
         finally:
             if not is_judged:
@@ -88,7 +76,7 @@ class OrderEngine:
     def forget(self) -> None:
         """Watch nothing any more, and hold the feed back."""
         self._watches.clear()
-        self.queue.close()
+        self._work.forget()
 
     def stop(self) -> None:
         """Another engine watches from now on, or none: what is shown here goes stale with its age."""
@@ -103,7 +91,6 @@ class OrderEngine:
     async def load(self, pair_ids: Sequence[int]) -> None:
         """Start every pair at its checkpoint with its orders; its feed gives again the ticks that came since."""
         self.forget()
-        self._in_flight.clear()
         self.failed.clear()
         self._board.restart()
         async with self._uow() as work:
@@ -120,32 +107,12 @@ class OrderEngine:
             self._watches[pair_id] = PairWatch(pair_id, checkpoint.sequence if checkpoint else 0, mine, limits[pair_id])
         self._apply(orders)
         self._queue_matches(matches)
-        self._has_latched = True
         self.queue.open()
         logger.info("Order engine watches {pairs} pairs, {orders} exits", pairs=len(pair_ids), orders=len(orders))
 
-    async def commit(self) -> int:
-        """Commit what waits at the front of the queue; how many items were settled.
-
-        One whose rows another process holds waits behind all others. Where the database fails, all wait.
-        """
-        left = list(self.queue.take())
-        settled = 0
-        try:
-            left = await self._by_urgency(left)
-            for batch in list(batched(left, self._batch)):
-                done = await self._commit_batch(batch)
-                left = left[len(batch) :]
-                self.queue.settle(done)
-                self.queue.defer([item for item in batch if item not in done])
-                settled += len(done)
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            logger.warning("{n} trigger(s) wait for the database", n=len(left))
-        finally:
-            self.queue.put_back(left)
-        return settled
+    async def work_off(self) -> int:
+        """Commit what waits at the front of the queue; how many items were settled."""
+        return await self._work.work_off()
 
     async def follow(self, order_ids: Sequence[int]) -> None:
         """Take up exits that somebody says have changed."""
@@ -166,16 +133,16 @@ class OrderEngine:
 
     async def retry_latched(self) -> None:
         """Queue latched exits again, without a new crossing, as soon as their trades are open."""
-        if not self._has_latched:
+        if not self._work.has_latched:
             return
         pair_ids = list(self._watches)
         async with self._uow() as work:
             rows = await work.orders.retryable(pair_ids)
-            self._has_latched = bool(rows) or await work.orders.any_latched(pair_ids)
+            self._work.has_latched = bool(rows) or await work.orders.any_latched(pair_ids)
         for order in rows:
             crossed = latched_crossing(order)
-            if crossed is not None and self._in_flight.get(order.id) != order.version:
-                self._queue_crossed(self._watches[order.pair_id], [crossed])
+            if crossed is not None and not self._work.is_queued(order.id, order.version):
+                self._work.push(self._watches[order.pair_id], [crossed])
 
     async def checkpoint(self, lease: LeaseKeeper, token: int) -> None:
         """Write each pair's newest savable state under the fencing token; LeaseLost where another has taken over.
@@ -188,7 +155,9 @@ class OrderEngine:
         await buggify("checkpoint.begun")
         async with self._uow() as work:
             await lease.fence(work, token)
-            refused = await work.engine_state.save([state for _, state in states], token)
+            refused, activated = await work.engine_state.save([state for _, state in states], token)
+            for order in await work.orders.rows(activated):
+                work.emit(order_event(EventType.ORDER_UPDATED, order, "activated"))
         await buggify("checkpoint.committed")
         if refused:
             raise LeaseLost("checkpoints were written by a newer holder")
@@ -202,85 +171,6 @@ class OrderEngine:
             if watch is not None:
                 self.queue.push(watch, match.sequence, match)
 
-    def _queue_crossed(self, watch: PairWatch, crossed: Sequence[Crossed]) -> None:
-        for item in crossed:
-            self._in_flight[item.crossing.order_id] = item.crossing.version
-            self.queue.push(watch, item.crossing.sequence, item)
-
-    async def _by_urgency(self, run: list[Unsettled]) -> list[Unsettled]:
-        """Of many crossings, the nearest to their liquidation first; those of one trade stay in the order of ticks."""
-        prices = {
-            item.subject.crossing.order_id: item.subject.crossing.price
-            for item in run
-            if isinstance(item.subject, Crossed)
-        }
-        if len(prices) <= self._batch:
-            return run
-        async with self._uow() as work:
-            levels = await work.positions.liquidation_prices(list(prices))
-
-        def distance(item: Unsettled) -> Decimal:
-            if not isinstance(item.subject, Crossed):
-                return ZERO
-            price, level = item.subject.crossing.price, levels.get(item.subject.crossing.order_id)
-            return abs(price - level) / price if level else FAR
-
-        # Sorting is stable.
-        return sorted(run, key=distance)
-
-    async def _commit_batch(self, batch: Sequence[Unsettled]) -> set[Unsettled]:
-        """Commit one batch of one kind; those that are settled now. Where one of them spoils it, each alone."""
-        try:
-            return await self._commit_together(batch)
-        except (*MISTAKES, SQLAlchemyError) as error:
-            if is_passing(error) and not is_locked(error):
-                raise
-        done: set[Unsettled] = set()
-        for item in batch:
-            try:
-                done |= await self._commit_together([item])
-            except (*MISTAKES, SQLAlchemyError) as error:
-                if is_locked(error):
-                    continue
-                if is_passing(error):
-                    raise
-                await self._give_up(item, error)
-                done.add(item)
-        return done
-
-    async def _commit_together(self, batch: Sequence[Unsettled]) -> set[Unsettled]:
-        crossed = {item: item.subject for item in batch if isinstance(item.subject, Crossed)}
-        if crossed:
-            return await self._claim(crossed)
-        await self._matching.book([item.subject for item in batch if not isinstance(item.subject, Crossed)])
-        return set(batch)
-
-    async def _give_up(self, item: Unsettled, error: Exception) -> None:
-        """What can never be committed is for a person, and must not keep the others from it."""
-        logger.opt(exception=error).error("What tick {tick} did cannot be committed", tick=item.sequence)
-        if isinstance(item.subject, Crossed):
-            async with self._uow() as work:
-                await work.orders.flag_for_review(item.subject.crossing.order_id)
-
-    async def _claim(self, crossed: dict[Unsettled, Crossed]) -> set[Unsettled]:
-        await buggify("claim.begun")
-        claims = {claim.order_id: claim for claim in await self._claims.claim(list(crossed.values()))}
-        if await buggify("claim.committed"):
-            await self._claims.claim(list(crossed.values()))
-        done = {
-            item
-            for item, subject in crossed.items()
-            if claims[subject.crossing.order_id].outcome is not ClaimOutcome.BUSY
-        }
-        for item in done:
-            self._in_flight.pop(crossed[item].crossing.order_id, None)
-        self._has_latched = self._has_latched or any(claim.outcome is ClaimOutcome.LATCHED for claim in claims.values())
-        intent_ids = [claim.intent_id for claim in claims.values() if claim.intent_id is not None]
-        if intent_ids:
-            # Beside the queue, so that a slow venue holds up no further claim.
-            self._execution.start(intent_ids)
-        return done
-
     def _apply(self, orders: Sequence[Order]) -> None:
         """Bring the books to what the rows say; what kept ticks fired is queued in the order of those ticks."""
         fired: list[tuple[PairWatch, Crossed]] = []
@@ -292,9 +182,9 @@ class OrderEngine:
                 watch.forget(order.id)
             elif order.latched_sequence is not None:
                 watch.forget(order.id)
-                self._has_latched = True
-            elif self._in_flight.get(order.id) != order.version and not watch.knows(order):
+                self._work.has_latched = True
+            elif not self._work.is_queued(order.id, order.version) and not watch.knows(order):
                 kept = self._board.kept(order.pair_id, (order.armed_sequence or 0) - 1)
                 fired += [(watch, crossed) for crossed in watch.watch(order, kept)]
         for watch, crossed in sorted(fired, key=lambda item: item[1].by_tick):
-            self._queue_crossed(watch, [crossed])
+            self._work.push(watch, [crossed])

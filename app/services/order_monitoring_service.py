@@ -82,7 +82,7 @@ class OrderMonitoringService:
         while True:
             await self._engine.queue.filled()
             waiting = len(self._engine.queue)
-            settled = await self._engine.commit()
+            settled = await self._engine.work_off()
             if settled < waiting:
                 await asyncio.sleep(BUSY_SECONDS if settled else RETRY_SECONDS)
 

@@ -180,7 +180,7 @@ class SimulatedProcess:
     async def commit(self) -> None:
         """Commit what ticks did."""
         if self.token is not None:
-            await self.engine.commit()
+            await self.engine.work_off()
 
     async def follow(self) -> None:
         """Take up the exits that hints told of."""

@@ -176,9 +176,7 @@ def _kind(levels: dict[str, Any]) -> OrderType:
     return next(kind for kind, names in _FIELDS.items() if any(name in levels for name in names))
 
 
-def _levels(
-    chance: random.Random, pair: Pair, price: Decimal, *, is_long: bool, must: bool = False
-) -> dict[str, Any]:
+def _levels(chance: random.Random, pair: Pair, price: Decimal, *, is_long: bool, must: bool = False) -> dict[str, Any]:
     """The fields of some exits that make sense around a price."""
     kind = chance.choice(
         ["stop", "both", "oco", "trailing", "percentage", "stop and trailing", *([] if must else [""])]

@@ -50,7 +50,7 @@ async def take(
 
 async def save(uow: UnitOfWorkFactory, token: int, *states: EngineState) -> int:
     async with uow() as work:
-        return await work.engine_state.save(states, token)
+        return (await work.engine_state.save(states, token)).refused
 
 
 async def kept(uow: UnitOfWorkFactory, pair_id: int) -> tuple[int, dict[int, Decimal]]:

@@ -89,7 +89,7 @@ async def fall(desk: Desk, engine: OrderEngine) -> None:
 
 async def end(desk: Desk, engine: OrderEngine) -> None:
     """Let everything come to its end."""
-    await engine.commit()
+    await engine.work_off()
     await until(lambda: desk.execution.is_idle)
     await desk.settle()
     await until(lambda: desk.execution.is_idle)
@@ -101,11 +101,11 @@ async def test_a_locked_trade_delays_no_other(desk: Desk, engine: OrderEngine) -
         await work.trades.locked([pairs[0][0].id])
         await fall(desk, engine)
 
-        assert await engine.commit() == 2
+        assert await engine.work_off() == 2
 
         assert [(await desk.order(order)).status is OrderStatus.PENDING for _, order in pairs] == [True, False, False]
         assert not engine.is_idle
-    assert await engine.commit() == 1
+    assert await engine.work_off() == 1
     assert (await desk.order(pairs[0][1])).trigger_sequence == desk.sequence
 
 
@@ -113,7 +113,7 @@ async def test_the_nearest_to_its_liquidation_is_claimed_first(desk: Desk, engin
     exits = [(await opened(desk, engine, stop_price=Decimal(992), leverage=x))[1] for x in (2, 50, 5, 20, 10)]
     engine.on_tick(desk.tick("991", "992"))
 
-    assert await engine.commit() == 5
+    assert await engine.work_off() == 5
 
     intents = {}
     for order in exits:
@@ -133,7 +133,7 @@ async def test_what_can_never_be_claimed_is_for_a_person_and_holds_up_nobody(des
         await work.session.execute(update(Trade).where(Trade.id == broken.id).values(venue_trade_index=None))
     await fall(desk, engine)
 
-    assert await engine.commit() == 2
+    assert await engine.work_off() == 2
 
     assert (await desk.order(its_exit)).needs_review
     assert (await desk.trade(sound)).status is not TradeStatus.OPEN
@@ -177,8 +177,8 @@ async def test_an_engine_that_takes_over_fires_what_the_first_did_not_commit(des
     for tick in desk.board.kept(desk.pair.id, -1):
         heir.on_tick(tick)
 
-    assert await heir.commit() == 1
+    assert await heir.work_off() == 1
 
     assert (await desk.order(order)).trigger_sequence == fell_at
     await until(lambda: desk.execution.is_idle)
-    assert await engine.commit() == 1, "the paused one finds it gone"
+    assert await engine.work_off() == 1, "the paused one finds it gone"

@@ -12,6 +12,7 @@ import pytest
 
 from app.core import faults
 from app.core.faults import POINTS, Action, Fault, FaultInjected, FaultsInvalid, buggify, injector, parse
+from tests.waiting import let_others_run
 
 SOURCES = Path(faults.__file__).parents[1]
 
@@ -66,7 +67,7 @@ async def test_chance_comes_again_with_its_seed() -> None:
 async def test_a_delay_holds_up_its_own_task_alone() -> None:
     faults.install(injector([Fault("claim.begun", Action.DELAY, seconds=3600)], seed=0))
     held = asyncio.create_task(buggify("claim.begun"))
-    await asyncio.sleep(0)
+    await let_others_run()
 
     assert await buggify("claim.committed") is False
     assert not held.done()
