@@ -12,6 +12,14 @@ class VenueAccountRepository(Repository[VenueAccount]):
 
     model = VenueAccount
 
+    async def get_for_update(self, row_id: int) -> VenueAccount | None:
+        """The account as it is now, locked until the end of the transaction.
+
+        FOR NO KEY UPDATE: rows that name the account may be written meanwhile. Else a close, which holds its trade and
+        writes an intent, would wait for who holds the account and wants the trade: each for the other.
+        """
+        return await self.session.get(VenueAccount, row_id, with_for_update={"key_share": True}, populate_existing=True)
+
     async def of_user(self, user_id: int, venue: str) -> VenueAccount | None:
         """A user's account at a venue."""
         return await self.session.scalar(
