@@ -12,6 +12,7 @@ from loguru import logger
 
 from app.core.clock import Clock
 from app.core.database import is_locked, is_refused
+from app.core.faults import buggify
 from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentKind, IntentStatus
 from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
@@ -198,6 +199,7 @@ class SettlementService:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
                 result = await self._execution.ask(intent)
+                await buggify("settlement.asked")
         except _SILENT as error:
             logger.warning("Venue does not tell of intent {intent}: {why}", intent=intent.id, why=error)
             return
