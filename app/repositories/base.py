@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import (
     ARRAY,
     CursorResult,
     Select,
+    Table,
     TableValuedAlias,
+    Update,
+    bindparam,
     column,
     func,
     literal,
@@ -49,12 +53,9 @@ class Repository[M: Base]:
         """UPDATE the named columns of rows that this transaction has locked to what they show, in one statement."""
         if not rows:
             return
-        table = cast(Any, self.model).__table__
-        kinds = {name: table.c[name].type for name in ("id", *names)}
-        shown = values_table(kinds, [tuple(getattr(row, name) for name in kinds) for row in rows])
-        statement = update(self.model).where(table.c.id == shown.c.id).values({name: shown.c[name] for name in names})
-        with self.session.no_autoflush:
-            await self.session.execute(statement, execution_options=_NO_SYNC)
+        kept = ("id", *names)
+        values = {_given(name): [getattr(row, name) for row in rows] for name in kept}
+        await self.session.execute(_write_statement(cast(Any, self.model).__table__, kept), values)
         for row in rows:
             for name in names:
                 set_committed_value(row, name, getattr(row, name))
@@ -111,6 +112,21 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
             return False
         await self.session.refresh(row)
         return True
+
+
+@cache
+def _write_statement(table: Table, names: tuple[str, ...]) -> Update:
+    """UPDATE of the columns to what one array each gives, by the first; made once, since making it costs more."""
+    arrays = (bindparam(_given(name), type_=ARRAY(table.c[name].type)) for name in names)
+    described = (column(name, table.c[name].type) for name in names)
+    shown = func.unnest(*arrays).table_valued(*described).render_derived()
+    key, *others = names
+    return update(table).where(table.c[key] == shown.c[key]).values({name: shown.c[name] for name in others})
+
+
+def _given(name: str) -> str:
+    """The parameter of a column; the column's own name is taken in an UPDATE."""
+    return f"given_{name}"
 
 
 def values_table(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[object, ...]]) -> TableValuedAlias:
