@@ -97,21 +97,9 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
     """Build everything the settings ask for; closed in reverse order. Loops are left to the caller."""
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        if settings.faults:
-            faults.install(faults.injector(faults.parse(settings.faults), settings.faults_seed))
-            stack.callback(faults.install, None)
+        _install_faults(settings, stack)
         loops: list[Loop] = []
-        database_url = await _database_url(settings, stack, loops)
-        database = Database(
-            database_url,
-            application_name="marqetfi",
-            pool_size=settings.database_pool_size,
-            max_overflow=settings.database_max_overflow,
-            pool_timeout=settings.database_pool_timeout,
-        )
-        stack.push_async_callback(database.aclose)
-        engine_database = Database(database_url, application_name="marqetfi engine", pool_size=ENGINE_POOL_SIZE)
-        stack.push_async_callback(engine_database.aclose)
+        database, engine_database = await _databases(settings, stack, loops)
         broadcast, cache = MemoryBroadcast(), MemoryCache(clock)
         hints: Broadcast = broadcast
         if settings.database_url is not None:
@@ -160,6 +148,28 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         container.watch("prices", parts.board.ping)
         container.watch("order_engine", parts.monitor.ping)
         yield container
+
+
+def _install_faults(settings: Settings, stack: AsyncExitStack) -> None:
+    if settings.faults:
+        faults.install(faults.injector(faults.parse(settings.faults), settings.faults_seed))
+        stack.callback(faults.install, None)
+
+
+async def _databases(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> tuple[Database, Database]:
+    """The pool of requests, and that of engine and settlement."""
+    url = await _database_url(settings, stack, loops)
+    database = Database(
+        url,
+        application_name="marqetfi",
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=settings.database_pool_timeout,
+    )
+    stack.push_async_callback(database.aclose)
+    engine_database = Database(url, application_name="marqetfi engine", pool_size=ENGINE_POOL_SIZE)
+    stack.push_async_callback(engine_database.aclose)
+    return database, engine_database
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> str:

@@ -13,7 +13,7 @@ from app.config.settings import Settings
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
 from app.core.supervision import Loop
-from app.domain.routing import parse_rules
+from app.domain.routing import RoutingRules, parse_rules
 from app.domain.trading import VenueBalance
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import BookingService
@@ -79,25 +79,24 @@ async def wire_trading(
     `engine_uow` works on the pool that engine and settlement have to themselves, so that requests cannot starve them.
     `predecessor_is_dead`: a lock proves that no other engine runs on this database.
     """
-    feed = paper_feed(_feed_choice(settings), clock)
     directory = PairDirectory(uow)
-    board = PriceFeedService(uow, directory, [feed], broadcast, clock)
+    board = PriceFeedService(uow, directory, [paper_feed(_feed_choice(settings), clock)], broadcast, clock)
     paper = paper_provider(engine_uow, board, directory, clock, _paper_terms(settings))
     faulty = partial(with_faults, entries=settings.venue_faults, seed=settings.faults_seed, clock=clock)
     engine_venue, venue = faulty(paper), faulty(paper.on_pool(uow))
     engine_factory = ProviderFactory({paper.name: engine_venue})
     factory = ProviderFactory({paper.name: venue})
-    rules = parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
-    router = ProviderRouter(factory, rules, directory)
+    router = ProviderRouter(factory, _rules(settings), directory)
     await directory.refresh(paper)
 
-    booking = BookingService(engine_uow, board, clock)
+    netting = [paper.name] if paper.capabilities.netting else []
+    booking = BookingService(engine_uow, board, clock, netting)
     for each in (engine_venue, venue):
         each.on_fill(booking.book_fill)
     funding = FundingService(engine_uow, engine_factory, directory)
     paper.on_funding(funding.book)
     market = MarketView(uow, directory, router, board, clock, settings.caps)
-    execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock), clock)
+    execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock, netting), clock)
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
     trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
     settlement = SettlementService(engine_uow, engine_execution, booking, trading, engine_factory, directory, clock)
@@ -105,9 +104,7 @@ async def wire_trading(
     cancels = RestingCancels(engine_uow, trading, exits, engine_execution)
     states = TradingStateService(engine_uow, cancels, board, broadcast, factory.names)
     switches = DeadManSwitchService(engine_uow, cancels)
-    # Process ids come again; this name does not.
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", holder, predecessor_is_dead=predecessor_is_dead)
+    lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", _holder(), predecessor_is_dead=predecessor_is_dead)
     engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
     monitor = OrderMonitoringService(engine, lease, broadcast)
     board.subscribe(monitor.on_tick)
@@ -115,7 +112,6 @@ async def wire_trading(
     candles = CandleWriter(engine_uow)
     board.subscribe(candles.on_tick)
     idempotency = IdempotencyService(uow)
-    invariants = InvariantService(engine_uow, settings.invariant_check_seconds)
     pair_ids = [pair.id for pair in directory.listed(venue=paper.name)]
     return Trading(
         directory=directory,
@@ -137,9 +133,24 @@ async def wire_trading(
             partial(monitor.run, pair_ids),
             candles.run,
             board.run,
-            *([invariants.run] if settings.invariant_check_seconds else []),
+            *_checks(settings, engine_uow),
         ],
     )
+
+
+def _rules(settings: Settings) -> RoutingRules:
+    return parse_rules(settings.default_venue, settings.asset_venues, settings.category_venues)
+
+
+def _holder() -> str:
+    """A name for this process as the holder of leases: process ids come again, this does not."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def _checks(settings: Settings, uow: UnitOfWorkFactory) -> list[Loop]:
+    """What looks after the books in the background."""
+    every_seconds = settings.invariant_check_seconds
+    return [InvariantService(uow, every_seconds).run] if every_seconds else []
 
 
 async def settle_forever(
@@ -165,6 +176,7 @@ def _paper_terms(settings: Settings) -> PaperTerms:
         funding_rate=settings.paper_funding_rate,
         funding_seconds=settings.paper_funding_seconds,
         native_exits=settings.paper_native_exits,
+        netting=settings.paper_netting,
     )
 
 
