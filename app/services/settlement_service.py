@@ -61,6 +61,8 @@ class SettlementService:
         venues: Venues,
         pairs: Pairs,
         clock: Clock,
+        *,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._uow = uow
         self._execution = execution
@@ -69,6 +71,7 @@ class SettlementService:
         self._venues = venues
         self._pairs = pairs
         self._clock = clock
+        self._at_once = at_once
         self._told_unknown: set[int] = set()
 
     async def run(self, venue: str, *, reconciles: bool) -> None:
@@ -119,9 +122,7 @@ class SettlementService:
         provider = await self._venues.get_provider(venue)
         async with self._uow() as work:
             trades = await work.trades.open_at_venue(venue)
-        shared: dict[tuple[int, str], list[Trade]] = defaultdict(list)
-        for trade in trades:
-            shared[trade.venue_account_id, trade.venue_trade_index or ""].append(trade)
+        shared = _by_position(trades)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
                 held = await self._held(provider, trades)
@@ -142,7 +143,7 @@ class SettlementService:
         return sum(len(each) for each in differing)
 
     async def _take_turns(self, turns: Sequence[_Turn]) -> None:
-        slots = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(self._at_once)
 
         async def in_turn(turn: _Turn) -> None:
             async with slots:
@@ -264,6 +265,14 @@ class SettlementService:
 
 def _of_intent(kind: str, act: Callable[[], Awaitable[None]], intent: Intent) -> _Turn:
     return _Turn(kind, act, (intent.order_id,), intent.id)
+
+
+def _by_position(trades: Iterable[Trade]) -> dict[tuple[int, str], list[Trade]]:
+    """The trades of each position of a venue: (venue account, the venue's index)."""
+    shared: dict[tuple[int, str], list[Trade]] = defaultdict(list)
+    for trade in trades:
+        shared[trade.venue_account_id, trade.venue_trade_index or ""].append(trade)
+    return shared
 
 
 def _raise_first(outcomes: Iterable[object]) -> None:

@@ -131,7 +131,7 @@ class SimulatedProcess:
         self.trading = TradingService(self.uow, market, self.execution, self.broadcast, clock, 0)
         self.exits = ExitOrderService(self.uow, market, self.trading, self.execution)
         self.settlement = SettlementService(
-            self.uow, self.execution, self.booking, self.trading, factory, self.directory, clock
+            self.uow, self.execution, self.booking, self.trading, factory, self.directory, clock, at_once=1
         )
         claims = ClaimService(self.uow, clock)
         self.engine = OrderEngine(self.uow, self.board, self.paper.market, claims, self.execution)

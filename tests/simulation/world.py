@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.clock import SimulatedClock
 from tests.simulation.process import Crashed, SimulatedProcess
 from tests.simulation.users import Command, SimulatedUser
+from tests.simulation.venue import CALM, ROUGH, LateRequest, RoughVenue
 
 SYMBOLS = ("BTCUSDT", "EURUSD")
 STARTING_BALANCE = Decimal(10_000)
@@ -70,6 +72,10 @@ class World:
         self._paused: set[str] = set()
         self._pairs: dict[int, Pair] = {}
         self._stack = AsyncExitStack()
+        self.late: list[LateRequest] = []
+        # Every second seed has a venue that fails.
+        self._rates = ROUGH if seed % 2 else CALM
+        self._venues: list[RoughVenue] = []
         self._lives = 0
         self.processes = [self._new_process(name) for name in ("alpha", "beta")]
         self.checks = Checks(url)
@@ -95,6 +101,8 @@ class World:
             await process.keep_lease()
             await process.see(100)
         self.chances = rates
+        for venue in self._venues:
+            venue.rates = self._rates
         return self
 
     async def __aexit__(
@@ -117,6 +125,7 @@ class World:
         if chance.random() < 0.02:
             self._paused ^= {chance.choice(self.processes).name}
         process = chance.choice([p for p in self.processes if p.name not in self._paused] or self.processes)
+        await self._land(process)
         await self.run(process, *self._something_for(process))
         await self.checks.always()
 
@@ -136,6 +145,8 @@ class World:
     async def settle(self, most_rounds: int = 80) -> None:
         """Let nothing go wrong any more, and everything come to its end."""
         self.chances.end()
+        for venue in self._venues:
+            venue.rates = CALM
         self._paused.clear()
         self.set_market_open(is_open=True)
         for _ in range(most_rounds):
@@ -146,8 +157,13 @@ class World:
             await self.pass_time(1.0)
             self.move_market(is_calm=True)
             for process in self.processes:
+                await self._land(process)
                 await self._everything(process)
-            if await self.checks.is_settled() and all(process.engine.is_idle for process in self.processes):
+            if (
+                not self.late
+                and await self.checks.is_settled()
+                and all(process.engine.is_idle for process in self.processes)
+            ):
                 return
         raise AssertionError(f"not settled after {most_rounds} rounds: {await self.checks.unsettled()}")
 
@@ -281,7 +297,16 @@ class World:
         )
 
     def _around(self, venue: BaseTradingProvider) -> BaseTradingProvider:
-        return venue
+        rates = self._rates if self.chances.death else CALM
+        rough = RoughVenue(venue, rates, self.random.randrange(1 << 30), self.clock, self.late)
+        self._venues.append(rough)
+        return rough
+
+    async def _land(self, process: SimulatedProcess) -> None:
+        """What is late arrives, by the hands of a process that lives; nobody waits for its answer."""
+        for late in [late for late in self.late if late.lands_at <= self.clock.now()]:
+            self.late.remove(late)
+            await self.run(process, "late", partial(late.land, process.paper))
 
     async def _new_user(self, number: int) -> int:
         async with self.processes[0].uow() as work:
