@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     paper_funding_rate: Annotated[Decimal, Field(ge=Decimal("-0.01"), le=Decimal("0.01"))] = Decimal("0.0001")
     paper_funding_seconds: int = Field(default=28_800, ge=0)
     paper_native_exits: bool = False
+    paper_netting: bool = False
 
     faults: Names = []
     faults_seed: int = 0

@@ -56,6 +56,12 @@ class PaperRepository(Repository[PaperOrder]):
         query = select(PaperPosition).where(PaperPosition.pair_id.in_(pair_ids), _IS_OPEN)
         return (await self.session.scalars(query.order_by(PaperPosition.id))).all()
 
+    async def open_on(self, account_id: int, pair_id: int) -> PaperPosition | None:
+        """The oldest open position of an account on a pair as it is now: the only one where the venue nets."""
+        query = select(PaperPosition).where(PaperPosition.account_id == account_id, PaperPosition.pair_id == pair_id)
+        query = query.where(_IS_OPEN).order_by(PaperPosition.id).limit(1)
+        return await self.session.scalar(query, execution_options=_AS_IT_IS)
+
     async def changed_lately(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[PaperPosition | PaperOrder]:
         """Open positions and live orders of pairs whose rows changed lately by the database's clock."""
         since = func.clock_timestamp() - within

@@ -11,6 +11,7 @@ from app.domain.positions import fee_of, size_of
 from app.domain.prices import Quote
 from app.domain.trading import CloseParams, ExitParams, TradeParams
 from app.models.market import Pair
+from app.models.paper import PaperPosition
 from app.services.providers.paper.terms import PaperTerms
 
 
@@ -64,6 +65,14 @@ def plan_closing(params: CloseParams, pair: Pair, quote: Quote) -> Decimal:
     price = _market_price(quote, side)
     check_slippage(side, price, params.reference_price, params.max_slippage)
     return price
+
+
+def check_netting(held: PaperPosition, side: PositionSide, leverage: int) -> None:
+    """Raise Refused unless an order on `side` at `leverage` can add to a position."""
+    if held.side is not side:
+        raise Refused("POSITION_CONFLICT", side=held.side)
+    if held.leverage != leverage:
+        raise Refused("LEVERAGE_CONFLICT", leverage=held.leverage)
 
 
 def check_exit_support(terms: PaperTerms) -> None:

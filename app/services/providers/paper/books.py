@@ -29,6 +29,7 @@ class _Progress:
     last_sequence: int
     ticks_to_wait: int = 0
     position_id: int | None = None
+    account_id: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -49,6 +50,11 @@ class _Levels:
 
     def __contains__(self, row_id: int) -> bool:
         return row_id in self._watched
+
+    def version_of(self, row_id: int) -> int:
+        """The version that is watched; -1 for none."""
+        watched = self._watched.get(row_id)
+        return -1 if watched is None else watched[0].version
 
     def on_tick(self, tick: Tick) -> list[PaperMatch]:
         crossings = self._book.on_price(tick.sequence, self._price_of(tick))
@@ -177,7 +183,11 @@ class PairBooks:
         return [self._remember(match) for match in matches]
 
     def __contains__(self, row: Row) -> bool:
+        """Whether a row is watched or matched: an order at all, a position as it is or became since."""
         kind = kind_of(row)
+        if isinstance(row, PaperPosition):
+            matched = [match.version for match in self.matched(kind, row.id)]
+            return max([self._liquidations.version_of(row.id), *matched]) >= row.version
         return (kind, row.id) in self._matched or any(row.id in book for book in self._books_of(kind))
 
     def add(self, row: Row, kept: Sequence[Tick]) -> list[PaperMatch]:
@@ -190,15 +200,18 @@ class PairBooks:
         """The matches of a row that are not known to be booked, in order."""
         return list(self._matched.get((kind, row_id), {}).values())
 
-    def matched_on(self, position_id: int) -> list[PaperMatch]:
-        """Everything not known to be booked that changes a position: its pair's funding, its end, its orders' fills."""
+    def matched_on(self, position_id: int, account_id: int | None = None) -> list[PaperMatch]:
+        """Everything not known to be booked that changes a position: its pair's funding, its end, its orders' fills.
+
+        With an account, whatever of that account is not known to be booked.
+        """
         unbooked = (match for matches in self._matched.values() for match in matches.values())
         mine = [
             match
             for match in unbooked
             if match.kind is MatchKind.FUNDING
             or match.position_id == position_id
-            or (match.kind is MatchKind.LIQUIDATION and match.row_id == position_id)
+            or (account_id is not None and match.account_id == account_id)
         ]
         return sorted(mine, key=attrgetter("step"))
 
@@ -227,7 +240,8 @@ class PairBooks:
             # No price liquidates a long whose liquidation price is 0.
             if not row.liquidation_price:
                 return []
-            return self._liquidations.add(_liquidation(row), _Progress(row.id, 0, 1, row.armed_sequence), kept)
+            progress = _Progress(row.id, 0, 1, row.armed_sequence, position_id=row.id, account_id=row.account_id)
+            return self._liquidations.add(_liquidation(row), progress, kept)
         progress = _progress(row)
         match kind_of(row):
             case MatchKind.WORKING_FILL:
@@ -271,7 +285,7 @@ def _number(match: PaperMatch) -> int:
 def _progress(order: PaperOrder) -> _Progress:
     last = order.armed_sequence if order.fill_sequence is None else order.fill_sequence
     waits = 0 if order.fill_count else order.settle_ticks
-    return _Progress(order.id, order.fill_count, order.parts, last, waits, order.position_id)
+    return _Progress(order.id, order.fill_count, order.parts, last, waits, order.position_id, order.account_id)
 
 
 def _limit(order: PaperOrder) -> TriggerOrder:
@@ -325,6 +339,7 @@ def _match(kind: MatchKind, tick: Tick, progress: _Progress, *, version: int = 0
         number=progress.number,
         version=version,
         position_id=progress.position_id,
+        account_id=progress.account_id,
         last=tick.last,
         is_stepwise=is_stepwise,
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from app.domain import ledger
-from app.domain.enums import PaperOrderStatus, PaperPositionStatus
+from app.domain.enums import PaperOrderStatus, PaperPositionStatus, PositionSide
 from app.domain.ledger import Booking, LedgerAccount
 from app.domain.money import ZERO
 from app.domain.positions import Closing, close_at, fee_of, margin_of_part, part_of
@@ -12,7 +12,7 @@ from app.models.market import Pair
 from app.models.paper import PaperFill, PaperOrder, PaperPosition
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork
-from app.services.providers.paper.admission import Refused
+from app.services.providers.paper.admission import Refused, check_netting
 from app.services.providers.paper.mapping import known
 from app.services.providers.paper.rows import Part, Strike, fill_row, filled, grown, opened_position, reduced
 
@@ -23,8 +23,9 @@ class Clerk:
     `ended` are the orders that it took off.
     """
 
-    def __init__(self, work: UnitOfWork, free: Mapping[int, Decimal]) -> None:
+    def __init__(self, work: UnitOfWork, free: Mapping[int, Decimal], *, is_netted: bool = False) -> None:
         self._work = work
+        self._is_netted = is_netted
         self._free = dict(free)
         self.ended: list[PaperOrder] = []
 
@@ -37,6 +38,13 @@ class Clerk:
         for booking in bookings:
             self._free[booking.account_id] += booking.change_of(LedgerAccount.BALANCE)
         await self._work.paper_accounts.post(bookings)
+
+    async def netted(self, account_id: int, pair: Pair, side: PositionSide, leverage: int) -> PaperPosition | None:
+        """The position that an opening order adds to; None where it opens one. Refused where it conflicts with it."""
+        held = await self._work.paper.open_on(account_id, pair.id) if self._is_netted else None
+        if held is not None:
+            check_netting(held, side, leverage)
+        return held
 
     async def enter(
         self, order: PaperOrder, position: PaperPosition | None, pair: Pair, strike: Strike, size: Decimal

@@ -53,7 +53,7 @@ class Desk:
         self._account_id = locked.account.id
         self._now = locked.now
         self._terms = terms
-        self._clerk = Clerk(work, {locked.account.id: locked.account.balance})
+        self._clerk = Clerk(work, {locked.account.id: locked.account.balance}, is_netted=terms.netting)
 
     @property
     def ended(self) -> Sequence[PaperOrder]:
@@ -70,6 +70,7 @@ class Desk:
         terms = self._terms
         try:
             in_time(params.not_after, self._now)
+            held = await self._clerk.netted(self._account_id, moment.pair, params.side, params.leverage)
             quote = fresh(moment.quote, moment.pair, moment.now)
             free = self._clerk.free(self._account_id)
             opening = plan_opening(params, moment.pair, quote, free, terms.fill_parts)
@@ -77,7 +78,7 @@ class Desk:
             return await self._refuse(params, moment, refusal)
         order = opening_order(params, self._account_id, opening, moment.sequence, terms)
         waits = opening.is_resting or (terms.settle_ticks and params.order_type is not OrderType.LIMIT)
-        return await self._rest(order) if waits else await self._fill(order, opening, quote, moment)
+        return await self._rest(order) if waits else await self._fill(order, held, opening, quote, moment)
 
     async def close(self, params: CloseParams, position_id: int, moment: Moment) -> Execution:
         """Reduce a position by what is asked, at most by what there is, now or at coming ticks, or refuse to."""
@@ -116,14 +117,16 @@ class Desk:
         await self._clerk.post(ledger.reserve(self._account_id, order.client_id, order.reserved))
         return Execution(await self._work.paper.add(order), None)
 
-    async def _fill(self, order: PaperOrder, opening: Opening, quote: Quote, moment: Moment) -> Execution:
+    async def _fill(
+        self, order: PaperOrder, held: PaperPosition | None, opening: Opening, quote: Quote, moment: Moment
+    ) -> Execution:
         """Fill an order as it arrives; only one of several parts reserves what is left."""
         if order.parts == 1:
             order.reserved = ZERO
         else:
             await self._clerk.post(ledger.reserve(self._account_id, order.client_id, order.reserved))
         strike = self._strike(opening.price, quote)
-        return await self._clerk.enter(order, None, moment.pair, strike, known(order.size))
+        return await self._clerk.enter(order, held, moment.pair, strike, known(order.size))
 
     def _strike(self, price: Decimal, quote: Quote) -> Strike:
         return Strike(price, quote.tick, self._now)

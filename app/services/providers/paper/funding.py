@@ -80,8 +80,8 @@ class _Desk:
             self._fundings.append((position.account_id, self._row(position, size, instant, amount, margin, level)))
         if margin != before:
             changes = {"margin": margin, "liquidation_price": level, "version": position.version + 1}
-            # The tick that it paid at may liquidate it now.
-            armed = {"armed_sequence": self._match.sequence - 1}
+            # The tick that it paid at may liquidate it now, unless it has grown since.
+            armed = {"armed_sequence": max(position.armed_sequence, self._match.sequence - 1)}
             await self._work.paper.change_position(position, **changes, **armed)
             self._changed.append(position)
 

@@ -68,7 +68,7 @@ class PaperMarket:
         while waiting:
             late = self._late(waiting[0])
             waiting.extendleft(reversed(late))
-            batch = _batch(waiting)
+            batch = self._batch(waiting)
             booked = await self._book(batch)
             for _ in batch:
                 waiting.popleft()
@@ -121,13 +121,18 @@ class PaperMarket:
             listener(self._unheard)
 
     def watch(self, row: PaperPosition | PaperOrder) -> None:
-        """Watch a committed row while it is open or live; one that is watched already stays as it is."""
+        """Watch a committed row while it is open or live.
+
+        One that is watched already stays as it is, but for a position that has a new liquidation price.
+        """
         if row.status is not PaperPositionStatus.OPEN and row.status not in LIVE:
             return
         loading, books = self._loading.get(row.pair_id), self._books.get(row.pair_id)
         if loading is not None:
             loading.add(row, ())
         if books is not None and row not in books:
+            if isinstance(row, PaperPosition):
+                books.forget(MatchKind.LIQUIDATION, row.id)
             since = row.armed_sequence
             if isinstance(row, PaperOrder) and row.fill_sequence is not None:
                 since = row.fill_sequence
@@ -142,10 +147,10 @@ class PaperMarket:
         if found is not None and found.order.status in LIVE:
             await self.book(self._matched(found.order))
 
-    async def settle_position(self, pair_id: int, position_id: int) -> None:
-        """Book what ticks have done to a position already, or are to do to its pair by funding."""
+    async def settle_position(self, pair_id: int, position_id: int, account_id: int | None = None) -> None:
+        """Book what ticks have done to a position already, or to its account, or are to do to its pair by funding."""
         books = self._books.get(pair_id)
-        await self.book(books.matched_on(position_id) if books is not None else [])
+        await self.book(books.matched_on(position_id, account_id) if books is not None else [])
 
     def forget(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
         """Stop watching a row that was closed, cancelled or booked."""
@@ -166,8 +171,20 @@ class PaperMarket:
         async with self._uow() as work:
             if batch[0].kind is MatchKind.FUNDING:
                 return await book_funding(work, batch[0], self._pair_of(batch[0].pair_id), self._terms)
-            book = book_steps if batch[0].is_stepwise else book_matches
-            return await book(work, batch, self._pair_of)
+            if self._is_stepwise(batch[0]):
+                return await book_steps(work, batch, self._pair_of, self._terms)
+            return await book_matches(work, batch, self._pair_of)
+
+    def _batch(self, waiting: Sequence[PaperMatch]) -> list[PaperMatch]:
+        """The first of them that can be booked in one transaction."""
+        first, most = waiting[0], islice(waiting, BATCH)
+        if not self._is_stepwise(first):
+            return list(takewhile(lambda match: not self._is_stepwise(match), most))
+        return list(takewhile(lambda match: self._is_stepwise(match) and match.step == first.step, most))
+
+    def _is_stepwise(self, match: PaperMatch) -> bool:
+        """Whether it must find what those before it have left: netted, a limit fills into what is open."""
+        return match.is_stepwise or (self._terms.netting and match.kind is MatchKind.LIMIT_FILL)
 
     def _late(self, match: PaperMatch) -> list[PaperMatch]:
         books = self._books.get(match.pair_id)
@@ -182,18 +199,7 @@ class PaperMarket:
         for order in booked.ended:
             self.forget_order(order)
         for position in booked.positions:
-            if position.version:
-                # Its liquidation price is new.
-                self.forget(MatchKind.LIQUIDATION, position.pair_id, position.id)
             self.watch(position)
-
-
-def _batch(waiting: Sequence[PaperMatch]) -> list[PaperMatch]:
-    """The first of them that can be booked in one transaction."""
-    first = waiting[0]
-    if not first.is_stepwise:
-        return list(takewhile(lambda match: not match.is_stepwise, islice(waiting, BATCH)))
-    return list(takewhile(lambda match: match.is_stepwise and match.step == first.step, islice(waiting, BATCH)))
 
 
 def _own(match: Match) -> PaperMatch:

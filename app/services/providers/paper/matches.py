@@ -38,7 +38,8 @@ class PaperMatch:
     """A position that a tick liquidated, or an order that it filled, by `row_id`, with the quote of that tick.
 
     `number` tells which fill of its order it is. `version` is the position's, `position_id` the one that an order
-    reduces or has begun to open. A funding is of its pair: `row_id` is 0, and `instant` the last one due.
+    reduces or has begun to open, `account_id` whose it is. A funding is of its pair: `row_id` is 0, and `instant` the
+    last one due.
     """
 
     kind: MatchKind
@@ -51,6 +52,7 @@ class PaperMatch:
     number: int = 0
     version: int = 0
     position_id: int | None = field(default=None, compare=False)
+    account_id: int | None = field(default=None, compare=False)
     instant: datetime | None = None
     last: Decimal | None = None
     is_stepwise: bool = False

@@ -198,7 +198,7 @@ def opened_position(order: PaperOrder, pair: Pair, strike: Strike, size: Decimal
 
 
 def grown(position: PaperPosition, pair: Pair, strike: Strike, size: Decimal, margin: Decimal) -> dict[str, object]:
-    """What a position has after a further fill of its opening order; its new liquidation price counts from there."""
+    """What a position has after a further opening fill; its new liquidation price counts from there on."""
     entry = average_entry(position.side, position.size, position.entry_price, size, strike.price)
     size, margin = position.size + size, position.margin + margin
     return {
@@ -206,7 +206,7 @@ def grown(position: PaperPosition, pair: Pair, strike: Strike, size: Decimal, ma
         "margin": margin,
         "entry_price": entry,
         "liquidation_price": liquidation_price(position.side, size, entry, margin, pair.maintenance_margin_rate),
-        "armed_sequence": strike.tick.sequence,
+        "armed_sequence": max(position.armed_sequence, strike.tick.sequence),
         "armed_price": strike.tick.mark,
         "version": position.version + 1,
     }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.enums import PaperOrderStatus, PaperPositionStatus
+from app.domain.enums import OrderSide, PaperOrderStatus, PaperPositionStatus, PositionSide
 from app.domain.order_rules import exit_side
 from app.models.market import Pair
 from app.models.paper import PaperOrder, PaperPosition
@@ -16,12 +16,13 @@ from app.services.providers.paper.mapping import fills_of, known
 from app.services.providers.paper.matches import MatchKind, PaperMatch
 from app.services.providers.paper.matching import Booked, PairOf
 from app.services.providers.paper.rows import Strike
+from app.services.providers.paper.terms import PaperTerms
 
 
-async def book_steps(work: UnitOfWork, matches: Sequence[PaperMatch], pair_of: PairOf) -> Booked:
+async def book_steps(work: UnitOfWork, matches: Sequence[PaperMatch], pair_of: PairOf, terms: PaperTerms) -> Booked:
     """Book the fills of orders by one step of one tick, in order; one that is booked already is told again."""
     owners = await work.paper_accounts.lock_all(await work.paper.owners([], [match.row_id for match in matches]))
-    clerk = Clerk(work, {account_id: owner.free for account_id, owner in owners.items()})
+    clerk = Clerk(work, {account_id: owner.free for account_id, owner in owners.items()}, is_netted=terms.netting)
     now = await work.paper_accounts.now()
     booked = Booked(ended=clerk.ended)
     for match in matches:
@@ -59,7 +60,9 @@ class _Step:
             return Execution(order, position)
 
     async def _enter(self, order: PaperOrder, position: PaperPosition | None) -> Execution:
-        if position is not None:
+        if position is None:
+            position = await self.clerk.netted(order.account_id, self.pair, _held_side(order), known(order.leverage))
+        else:
             _check_open(position)
         strike = self._strike(order)
         size = known(order.size)
@@ -84,6 +87,11 @@ class _Step:
         else:
             check_slippage(order.side, price, order.reference_price, order.max_slippage)
         return Strike(price, self.match, self.now)
+
+
+def _held_side(order: PaperOrder) -> PositionSide:
+    """The side of what an opening order opens."""
+    return PositionSide.LONG if order.side is OrderSide.BUY else PositionSide.SHORT
 
 
 def _check_open(position: PaperPosition) -> None:

@@ -13,7 +13,8 @@ class PaperTerms:
     starting_balance: USDC of a new account. settle_ticks: a market order fills at so many ticks after it arrived, 0 as
     it arrives. fill_parts: how many fills an order takes, one a tick. funding_rate: a fraction of the notional that
     longs pay to shorts at each instant; funding_seconds: the time between two instants, 0 for none. native_exits:
-    whether the venue holds stops and take-profits.
+    whether the venue holds stops and take-profits. netting: one position for each account and pair, where each order
+    has a position of its own otherwise.
     """
 
     starting_balance: Decimal
@@ -22,3 +23,4 @@ class PaperTerms:
     funding_rate: Decimal = ZERO
     funding_seconds: int = 0
     native_exits: bool = False
+    netting: bool = False
