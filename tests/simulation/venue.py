@@ -1,4 +1,4 @@
-"""What goes wrong between us and the venue: refusals, lost answers, and requests that arrive when nobody expects them."""
+"""What goes wrong between us and the venue: refusals, lost answers, requests that arrive when nobody expects them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
