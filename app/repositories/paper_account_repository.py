@@ -82,6 +82,10 @@ class PaperAccountRepository(Repository[PaperAccount]):
         query = select(PaperAccount).where(PaperAccount.user_id == user_id)
         return await self.session.scalar(query) or (await self.lock(user_id, starting_balance)).account
 
+    async def id_of(self, user_id: int) -> int | None:
+        """The id of a user's account; None before it is first asked for."""
+        return await self.session.scalar(select(PaperAccount.id).where(PaperAccount.user_id == user_id))
+
     async def lock(self, user_id: int, starting_balance: Decimal) -> LockedAccount:
         """A user's account, locked; it is opened with `starting_balance` when first asked for."""
         locked = await self._lock(user_id)

@@ -147,10 +147,19 @@ class PaperMarket:
         if found is not None and found.order.status in LIVE:
             await self.book(self._matched(found.order))
 
-    async def settle_position(self, pair_id: int, position_id: int, account_id: int | None = None) -> None:
-        """Book what ticks have done to a position already, or to its account, or are to do to its pair by funding."""
+    async def settle_position(self, user_id: int, pair_id: int, position_id: int = 0) -> None:
+        """Book what ticks have done to a position already, or are to do to its pair by funding.
+
+        Where the venue nets, all that they did on the pair to the account of its user.
+        """
         books = self._books.get(pair_id)
-        await self.book(books.matched_on(position_id, account_id) if books is not None else [])
+        if books is None:
+            return
+        account_id = None
+        if self._terms.netting:
+            async with self._uow() as work:
+                account_id = await work.paper_accounts.id_of(user_id)
+        await self.book(books.matched_on(position_id, account_id))
 
     def forget(self, kind: MatchKind, pair_id: int, row_id: int) -> None:
         """Stop watching a row that was closed, cancelled or booked."""

@@ -107,7 +107,8 @@ class PaperProvider(BaseTradingProvider):
         """Fill a market order at the quote; a limit order too where it is marketable, else let it rest."""
         ref, client_id = trade_params.ref, trade_params.client_id
         async with unknown_when_lost(client_id):
-            await self._settle(ref)
+            if self._terms.netting:
+                await self.market.settle_position(ref.user_id, ref.pair_id)
             async with self._uow() as work:
                 desk = await self._desk(work, ref.user_id)
                 placed = await desk.find(client_id) or await desk.open(trade_params, self._moment(ref.pair_id))
@@ -120,7 +121,7 @@ class PaperProvider(BaseTradingProvider):
         """Reduce a position at the quote; a size beyond the position's closes it whole."""
         position_id = _position_id(index)
         async with unknown_when_lost(params.client_id):
-            await self._settle(params.ref, position_id)
+            await self.market.settle_position(params.ref.user_id, pair_id, position_id)
             async with self._uow() as work:
                 desk = await self._desk(work, params.ref.user_id)
                 done = await desk.find(params.client_id)
@@ -212,15 +213,6 @@ class PaperProvider(BaseTradingProvider):
                 raise Conflict("Close every position and cancel every resting order of the paper account first.")
             await work.paper_accounts.post([ledger.reset(account.id, account.balance, self._starting_balance)])
         return VenueBalance(free=self._starting_balance, locked=ZERO)
-
-    async def _settle(self, ref: VenueRef, position_id: int = 0) -> None:
-        """Book first what ticks have done to a position already; netted, to all that its account has on the pair."""
-        account_id = None
-        if self._terms.netting and self.market.has_loaded(ref.pair_id):
-            async with self._uow() as work:
-                account_id = (await work.paper_accounts.of_user(ref.user_id, self._starting_balance)).id
-        if position_id or account_id:
-            await self.market.settle_position(ref.pair_id, position_id, account_id)
 
     def _hint(self, work: UnitOfWork, pair_id: int) -> None:
         """Let the process that does what ticks do to a pair hear of it, where that is another one."""
