@@ -1,6 +1,7 @@
 """What must hold of a simulated world: the invariants after every step, and at the end every fact that follows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import text
 
 from app.core.broadcast import MemoryBroadcast
 from app.core.database import Database
+from app.domain.enums import PositionSide, TriggerBy
 from app.domain.invariants import InvariantKind
 from app.domain.prices import Tick
 from app.repositories.invariant_paper import PAPER_WORDS
@@ -15,8 +17,8 @@ from app.repositories.invariant_queries import WORDS
 from app.repositories.invariant_repository import INVARIANTS
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.invariant_service import InvariantService
-from tests.oracles import Fired
-from tests.replays import exit_of, expected_end
+from tests.oracles import Fired, oracle_order
+from tests.replays import Exit, exit_of, expected_end
 from tests.simulation.model import Model
 from tests.simulation.users import SimulatedUser
 
@@ -80,7 +82,7 @@ class Checks:
         for trade in trades:
             if trade["venue_trade_index"] is not None:
                 mine = [row for row in exits if row["trade_id"] == trade["id"]]
-                ticks = [(tick.sequence, tick.mark) for tick in history if tick.pair_id == trade["pair_id"]]
+                ticks = [tick for tick in history if tick.pair_id == trade["pair_id"]]
                 _check_trade(trade, mine, positions[trade["venue_trade_index"]], ticks)
         await self._check_orders(users)
         await self._check_money(starting_balance)
@@ -115,13 +117,30 @@ class Checks:
             return [dict(row) for row in (await connection.execute(text(query))).mappings()]
 
 
+def _series(ticks: Sequence[Tick], trigger_by: str, side: PositionSide) -> list[tuple[int, Decimal]]:
+    """The ticks as an exit sees them, that tell its price at all."""
+    prices = ((tick.sequence, tick.price_by(TriggerBy(trigger_by), side)) for tick in ticks)
+    return [(sequence, price) for sequence, price in prices if price is not None]
+
+
+def _exit(row: dict[str, Any]) -> Exit:
+    """An exit's row; one that still waits for its activation is told of it."""
+    waits = row["activated_sequence"] is None
+    return replace(exit_of(row), activation_price=row["activation_price"] if waits else None)
+
+
 def _check_trade(
-    trade: dict[str, Any], exits: Sequence[dict[str, Any]], position: dict[str, Any], ticks: list[tuple[int, Decimal]]
+    trade: dict[str, Any], exits: Sequence[dict[str, Any]], position: dict[str, Any], history: Sequence[Tick]
 ) -> None:
+    side = PositionSide(position["side"])
+    liquidated_at = expected_end(position, [], _series(history, TriggerBy.MARK, side)).liquidated_at
     for row in exits:
         if row["armed_sequence"] is None or row["released_sequence"] is not None:
             continue
-        fired = expected_end(position, [exit_of(row)], ticks).fired
+        outcome = oracle_order(_exit(row), _series(history, row["trigger_by"], side))
+        fired = outcome if isinstance(outcome, Fired) else None
+        if fired is not None and liquidated_at is not None and fired.sequence >= liquidated_at:
+            fired = None
         where = f"trade {trade['id']} ({trade['status']}), exit {row['id']} ({row['status']})"
         if row["status"] == "filled":
             seen = Fired(
@@ -138,7 +157,6 @@ def _check_trade(
                 assert seen.stop == fired.stop, where
         elif trade["status"] == "open":
             assert row["status"] != "pending" or fired is None, f"{where}: it should have fired at {fired}"
-    liquidated_at = expected_end(position, [], ticks).liquidated_at
     if trade["status"] == "liquidated":
         assert liquidated_at is not None, f"trade {trade['id']} should not have been liquidated"
     elif trade["status"] == "open":

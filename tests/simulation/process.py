@@ -14,6 +14,7 @@ from app.domain.routing import parse_rules
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.booking_service import EXITS_TOPIC, BookingService
 from app.services.claim_service import ClaimService
+from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.execution_service import ExecutionService
 from app.services.exit_order_service import ExitOrderService
 from app.services.lease_keeper import LeaseKeeper, LeaseLost
@@ -25,8 +26,10 @@ from app.services.providers.factory import ProviderFactory
 from app.services.providers.paper.provider import PaperProvider
 from app.services.providers.paper.terms import PaperTerms
 from app.services.providers.router import ProviderRouter
+from app.services.resting_cancels import RestingCancels
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
+from app.services.trading_state_service import TradingStateService
 from tests.simulation.board import SimulatedBoard
 from tests.simulation.clock import SimulatedClock
 
@@ -133,6 +136,9 @@ class SimulatedProcess:
         self.settlement = SettlementService(
             self.uow, self.execution, self.booking, self.trading, factory, self.directory, clock, at_once=1
         )
+        cancels = RestingCancels(self.uow, self.trading, self.exits, self.execution)
+        self.states = TradingStateService(self.uow, cancels, self.board, self.broadcast, {venue.name})
+        self.switches = DeadManSwitchService(self.uow, cancels)
         claims = ClaimService(self.uow, clock)
         self.engine = OrderEngine(self.uow, self.board, self.paper.market, claims, self.execution)
         self.lease = LeaseKeeper(self.uow, f"engine:{venue.name}", holder, predecessor_is_dead=False)
@@ -219,6 +225,15 @@ class SimulatedProcess:
     async def expire(self) -> None:
         """Cancel what has expired."""
         await self.settlement.expire()
+
+    async def guard(self) -> None:
+        """Enforce trading states, and let go of what they held."""
+        await self.states.enforce()
+        await self.states.release_held()
+
+    async def fire_switches(self) -> None:
+        """Fire the dead man's switches that are due."""
+        await self.switches.fire_due()
 
     async def reconcile(self) -> None:
         """Compare with the venue."""

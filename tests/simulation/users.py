@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from app.domain.enums import OrderRole, OrderStatus, OrderType
+from app.domain.enums import OrderRole, OrderStatus, OrderType, SwitchScope, TriggerBy
 from app.domain.errors import MarqetError
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.order_terms import ExitChanges, ExitTerms, OpenTerms
@@ -63,7 +63,8 @@ class SimulatedUser:
 
     def command(self, chance: random.Random, market: Market) -> Command:
         """Something to ask for."""
-        make = chance.choice([self._open] * 5 + [self._close] * 2 + [self._attach, self._amend, self._cancel])
+        rest = [self._close] * 2 + [self._attach, self._amend, self._cancel, self._switch]
+        make = chance.choice([self._open] * 5 + rest)
         return make(chance, market)
 
     def _open(self, chance: random.Random, market: Market) -> Command:
@@ -112,7 +113,7 @@ class SimulatedUser:
             again = random.Random(seed)
             levels = _levels(again, pair, market.prices[pair.id], is_long=trade.direction, must=True)
             kind = _kind(levels)
-            own = {name: value for name, value in levels.items() if name in _FIELDS[kind]}
+            own = {name: value for name, value in levels.items() if name in (*_FIELDS[kind], *_BESIDE)}
             await process.exits.attach(self.id, pair.id, trade.trade_index, ExitTerms(order_type=kind, **own), None)
 
         return Command("attach", run)
@@ -150,6 +151,14 @@ class SimulatedUser:
 
         return Command(f"cancel {role}", run)
 
+    def _switch(self, chance: random.Random, market: Market) -> Command:
+        seconds, scope = chance.choice([0, 5, 30]), chance.choice(list(SwitchScope))
+
+        async def run(process: SimulatedProcess) -> None:
+            await process.switches.arm(self.id, seconds, scope)
+
+        return Command("switch", run)
+
     async def _some_trade(self, process: SimulatedProcess, draw: float) -> Trade | None:
         async with process.uow() as work:
             trades = await work.trades.of_user(
@@ -170,6 +179,9 @@ _FIELDS: dict[OrderType, tuple[str, ...]] = {
     OrderType.TRAILING_STOP: ("trailing_stop_distance", "trailing_stop_percentage"),
     OrderType.OCO: ("oco_stop_price", "oco_take_profit_price"),
 }
+
+
+_BESIDE = ("activation_price", "trigger_by")
 
 
 def _kind(levels: dict[str, Any]) -> OrderType:
@@ -193,6 +205,10 @@ def _levels(chance: random.Random, pair: Pair, price: Decimal, *, is_long: bool,
         levels["trailing_stop_distance"] = _distance(price, pair, chance)
     if kind == "percentage":
         levels["trailing_stop_percentage"] = Decimal(chance.choice(["0.1", "0.25", "0.5"]))
+        if chance.random() < 0.4:
+            levels["activation_price"] = _beside(price, pair, chance, up=is_long)
+    if levels and chance.random() < 0.3:
+        levels["trigger_by"] = chance.choice(list(TriggerBy))
     return levels
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from app.core import faults
 from app.core.database import Database, in_transaction
+from app.domain.enums import StateScope, TradingState
 from app.domain.prices import Market, Tick
 from app.models.market import Pair
 from app.models.user import User
@@ -73,6 +74,8 @@ class World:
         self._pairs: dict[int, Pair] = {}
         self._stack = AsyncExitStack()
         self.late: list[LateRequest] = []
+        # In every third world somebody halts and releases trading.
+        self._has_operator = seed % 3 == 0
         # Every second seed has a venue that fails.
         self._rates = ROUGH if seed % 2 else CALM
         self._venues: list[RoughVenue] = []
@@ -149,6 +152,8 @@ class World:
             venue.rates = CALM
         self._paused.clear()
         self.set_market_open(is_open=True)
+        for scope, key in self._places():
+            await self.processes[0].states.set_state(scope, key, TradingState.ACTIVE, "the end", "operator")
         for _ in range(most_rounds):
             if not self.unanswered:
                 break
@@ -226,6 +231,8 @@ class World:
 
     def _something_for(self, process: SimulatedProcess) -> tuple[str, Callable[[], Awaitable[object]]]:
         chance = self.random
+        if self._has_operator and chance.random() < 0.03:
+            return "operator", lambda: self._operate(process)
         if self.unanswered and chance.random() < 0.3:
             command = self.unanswered.pop(0)
             return f"again {command.name}", command.bind(self, process)
@@ -243,6 +250,8 @@ class World:
             ("checkpoint", process.checkpoint, 4),
             ("settle", process.settle, 3),
             ("expire", process.expire, 1),
+            ("guard", process.guard, 1 + 2 * self._has_operator),
+            ("switches", process.fire_switches, 1),
             ("reconcile", process.reconcile, 1),
             ("lease", process.keep_lease, 5),
         ]
@@ -258,6 +267,8 @@ class World:
             ("deliver", process.execution.deliver),
             ("settle", process.settle),
             ("expire", process.expire),
+            ("guard", process.guard),
+            ("switches", process.fire_switches),
             ("reconcile", process.reconcile),
             ("follow", process.follow),
             ("sweep", process.sweep),
@@ -295,6 +306,16 @@ class World:
             self,
             self._around,
         )
+
+    async def _operate(self, process: SimulatedProcess) -> None:
+        """Somebody halts, reduces or releases trading somewhere."""
+        scope, key = self.random.choice(self._places())
+        state = self.random.choice([*TradingState, TradingState.ACTIVE])
+        await process.states.set_state(scope, key, state, "by chance", "operator")
+
+    def _places(self) -> list[tuple[StateScope, str]]:
+        pairs = [(StateScope.PAIR, str(pair_id)) for pair_id in self._pairs]
+        return [(StateScope.GLOBAL, "all"), *pairs, (StateScope.USER, str(self.users[0].id))]
 
     def _around(self, venue: BaseTradingProvider) -> BaseTradingProvider:
         rates = self._rates if self.chances.death else CALM
