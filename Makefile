@@ -4,7 +4,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 
 .PHONY: help setup run dev test test-fast check lint format-check types imports rules format \
-	bench migrate openapi requirements hooks clean
+	bench soak migrate openapi requirements hooks clean
 
 help: ## Show this list
 	@colour=; plain=; if [ -t 1 ]; then colour=$$(printf '\033[36m'); plain=$$(printf '\033[0m'); fi; \
@@ -50,6 +50,9 @@ format: $(READY) ## Format the code and mend what ruff can mend
 
 bench: $(READY) ## Measure, as ratios taken in one run (ARGS="trigger_book")
 	@$(PY) -m benchmarks.run $(ARGS)
+
+soak: $(READY) ## Run the long tests at length (ARGS="simulation --seeds 200"; simulation, model, kills, engines)
+	@$(PY) -m scripts.soak $(ARGS)
 
 migrate: $(READY) ## Bring the database to the newest migration
 	@.venv/bin/marqetfi migrate

@@ -37,10 +37,15 @@ def replay_setting(folder: Path, symbols: Sequence[str] = tuple(FILES)) -> list[
 
 @cache
 def played_rows(folder: Path, symbols: Sequence[str] = tuple(FILES)) -> list[PlayedRow]:
-    """The rows of the symbols' files in the order they are due, ties by the order of the files."""
+    """The rows of the symbols' recorded files in the order they are due."""
+    return read_rows({symbol: folder / FILES[symbol] for symbol in symbols})
+
+
+def read_rows(files: Mapping[str, Path]) -> list[PlayedRow]:
+    """The rows of files, by symbol, in the order they are due, ties by the order of the files."""
     due: list[tuple[int, int, int, str, Decimal, Decimal]] = []
-    for place, symbol in enumerate(symbols):
-        with (folder / FILES[symbol]).open(newline="") as file:
+    for place, (symbol, path) in enumerate(files.items()):
+        with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         first = int(rows[0]["ts_ms"])
         due += [
