@@ -444,6 +444,26 @@ class VenueConformance:
         is_held = venue.provider.capabilities.native_exits
         assert (result.outcome, result.reason) == (VenueOutcome.REJECTED, reason if is_held else "NOT_SUPPORTED")
 
+    async def test_a_second_opening_adds_to_the_position_where_the_venue_nets(self, venue: VenueUnderTest) -> None:
+        ref = await venue.new_account()
+        first = await open_position(venue, ref)
+        second = await open_position(venue, ref)
+
+        positions = await venue.provider.open_positions([ref])
+        opposite = await open_trade(venue, await opening(venue, ref, side=SHORT))
+        faster = await open_trade(venue, await opening(venue, ref, leverage=20))
+
+        if not venue.provider.capabilities.netting:
+            assert [position.size for position in positions] == [first.quantity, second.quantity]
+            assert (opposite.outcome, faster.outcome) == (VenueOutcome.FILLED, VenueOutcome.FILLED)
+            return
+        assert [(position.size, position.margin) for position in positions] == [(second.size_left, Decimal(200))]
+        assert second.size_left == first.quantity + second.quantity
+        assert second.venue_trade_index == first.venue_trade_index
+        assert (opposite.outcome, opposite.reason) == (VenueOutcome.REJECTED, "POSITION_CONFLICT")
+        assert (faster.outcome, faster.reason) == (VenueOutcome.REJECTED, "LEVERAGE_CONFLICT")
+        assert await venue.provider.open_positions([ref]) == positions
+
     async def test_tells_of_no_funding_where_none_was_due(self, venue: VenueUnderTest) -> None:
         ref = await venue.new_account()
         await open_position(venue, ref)

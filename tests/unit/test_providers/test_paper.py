@@ -21,6 +21,18 @@ class TestPaperConforms(VenueConformance):
     """The suite, on paper."""
 
 
+class TestPaperThatNetsConforms(VenueConformance):
+    """The suite, where each account has one position a market, and exits rest at the venue."""
+
+    @pytest_asyncio.fixture
+    async def venue(self, container: Container) -> AsyncIterator[PaperVenue]:
+        """The venue that the suite runs on."""
+        async with paper_venue(container, replace(TERMS, netting=True, native_exits=True)) as paper:
+            yield paper
+            await paper.commit()
+            await paper.assert_books_balance()
+
+
 class LatePaper(PaperVenue):
     """A paper venue whose orders settle at the next tick, which `settle` makes at the same quote."""
 

@@ -154,6 +154,7 @@ def _check_rounding(fills: list[VenueFill]) -> None:
         entries[fill.venue_trade_index] = size - fill.quantity, cost * (size - fill.quantity) / size
 
 
+@pytest.mark.parametrize("netting", [False, True])
 @pytest.mark.parametrize(("settle_ticks", "fill_parts"), [(0, 1), (0, 3), (2, 1), (1, 4)])
 @given(steps=st.lists(STEPS, min_size=10, max_size=40))
 @settings(
@@ -162,7 +163,7 @@ def _check_rounding(fills: list[VenueFill]) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 async def test_any_history_keeps_the_books(
-    container: Container, settle_ticks: int, fill_parts: int, steps: list[tuple[object, ...]]
+    container: Container, settle_ticks: int, fill_parts: int, netting: bool, steps: list[tuple[object, ...]]
 ) -> None:
     terms = replace(
         TERMS,
@@ -171,6 +172,7 @@ async def test_any_history_keeps_the_books(
         funding_rate=RATE,
         funding_seconds=3600,
         native_exits=True,
+        netting=netting,
     )
     async with paper_venue(container, terms) as venue:
         await venue.commit()
@@ -180,3 +182,5 @@ async def test_any_history_keeps_the_books(
             await story.do(step)
         await story.book()
         await check(story, funded_before)
+        if netting:
+            assert len(await venue.provider.open_positions([story.ref])) <= 1
