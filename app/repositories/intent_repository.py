@@ -6,9 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, func, select, update
 
-from app.domain.enums import IntentKind, IntentStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderStatus
 from app.domain.lifecycle import INTENT_MOVES
-from app.models.trading import Intent
+from app.models.trading import Intent, Order
 from app.repositories.base import LifecycleRepository
 
 
@@ -67,6 +67,20 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         await self.session.execute(
             update(Intent).where(Intent.id == intent_id).values(next_run_at=func.clock_timestamp() + delay)
         )
+
+    async def of_part_filled(self, trade_ids: Sequence[int]) -> Sequence[Intent]:
+        """The openings of trades whose entry filled in part and can fill on, by id."""
+        query = (
+            select(Intent)
+            .join(Order, Order.id == Intent.order_id)
+            .where(
+                Order.trade_id.in_(trade_ids),
+                Order.status == OrderStatus.PARTIALLY_FILLED,
+                Intent.kind == IntentKind.OPEN,
+                Intent.status.in_((IntentStatus.SENT, IntentStatus.RESTING)),
+            )
+        )
+        return await self.all_of(query.order_by(Intent.id))
 
     async def unknown_for(self, long: timedelta) -> Sequence[int]:
         """The ids of intents that were sent so long ago, and of which nothing is known since."""

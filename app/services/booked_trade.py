@@ -45,11 +45,6 @@ class BookedTrade:
         """Whether the entry can still fill."""
         return self.entry.status in LIVE_ORDER
 
-    def has_rest(self, exit_order: Order) -> bool:
-        """Whether an exit that did all it was asked has more to close, now or when the entry fills on."""
-        is_exit = exit_order.role is OrderRole.EXIT and self.trade.status in OPEN_TRADE
-        return is_exit and (self.trade.size > ZERO or self.entry_is_live)
-
     def exits(self) -> list[Order]:
         """The exits, whatever their state."""
         return [order for order in self.orders if order.role is OrderRole.EXIT]

@@ -1,31 +1,27 @@
 """Books what venues say: a result or a fill becomes rows and events in one transaction, each at most once."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
-
-from loguru import logger
 
 from app.core.clock import Clock
 from app.core.json import encode
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
-from app.domain.events import EventType, order_event, trade_event
+from app.domain.events import EventType, order_event
 from app.domain.intents import is_engines, is_whole
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
-from app.domain.trading_state import HALTED_CODE
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from app.services.booked_trade import LIQUIDATED, BookedTrade, average
-from app.services.held_exits import LET_GO, let_go
-from app.services.netted_fills import share_margin, shares_of
+from app.services.booked_trade import BookedTrade, average
+from app.services.exit_rearming import has_rest, rearm
+from app.services.held_exits import LET_GO
+from app.services.netted_fills import lacks_fills, own_part, share_margin, take_outside
 from app.services.providers.base import QuoteBoard
-from app.services.trade_closing import AT_ONCE, ATTEMPTS, REST_OF_ENTRY, conclude, emptied, retry_delay, try_again
-from app.services.watched_prices import prices_at_fill, watched_by
+from app.services.trade_closing import AT_ONCE, ATTEMPTS, REST_OF_ENTRY, conclude, emptied, try_again
+from app.services.watched_prices import prices_at_fill
 
-REDUCED_OUTSIDE = "reduced_outside"
 EXITS_TOPIC = "exits.changed"
 LOOK_AT_RESTING = timedelta(seconds=30)
 # Words after which more is to come: nobody who waits for the outcome is told of them.
@@ -71,7 +67,7 @@ class BookingService:
             if intent.kind is IntentKind.CANCEL:
                 await self._book_cancel(booked, intent, result)
             else:
-                if not tells_all and await self._lacks_fills(booked, intent, result):
+                if not tells_all and await lacks_fills(booked, intent, result):
                     result = replace(result, outcome=VenueOutcome.PARTIALLY_FILLED)
                     await work.intents.postpone(intent_id, AT_ONCE)
                 await self._apply(booked, intent, result)
@@ -113,23 +109,12 @@ class BookingService:
         async with self._uow() as work:
             found = await work.trades.all_by_venue_index(fill.venue_account_id, fill.venue_trade_index)
             # Where there is none, its entry is not booked yet; settlement books that first and finds this fill again.
-            locked = await self._lock_all(work, [trade.id for trade in found])
-            holders = [booked for booked in locked if booked.trade.status in OPEN_TRADE]
-            held = sum((booked.trade.size for booked in holders), ZERO)
-            # Where the sizes differ, an earlier fill is not booked yet: likewise.
-            is_next = held == fill.quantity + fill.size_left or (is_in_order and fill.quantity <= held)
-            if not holders or not is_next or await work.fills.is_booked(fill.venue_account_id, fill.fill_id):
-                return
-            for booked, share in shares_of(fill, holders):
-                await booked.record(share, None)
-                await self._taken(booked, share)
-            await self._share_margin(fill, holders)
+            holders = await self._lock_all(work, [trade.id for trade in found])
+            await take_outside(fill, self._board, holders, is_in_order=is_in_order)
+            if holders and holders[0].trade.provider in self._netting:
+                await share_margin(fill, holders)
             for booked in holders:
                 hint_exits(work, booked.orders)
-
-    async def _share_margin(self, fill: VenueFill, holders: Sequence[BookedTrade]) -> None:
-        if holders[0].trade.provider in self._netting:
-            await share_margin(fill, holders)
 
     async def _lock(self, work: UnitOfWork, trade_id: int) -> BookedTrade:
         (booked,) = await self._lock_all(work, [trade_id])
@@ -175,12 +160,13 @@ class BookingService:
         booked.name_transaction(intent, order, result.transaction_hash)
         leaves_rest, is_news = not is_whole(intent.payload), False
         for fill in result.fills:
-            own = await self._own_part(booked, fill) if booked.siblings and fill.is_close else fill
+            own = await own_part(booked, self._board, fill) if fill.is_close else fill
             if own is not None and await booked.record(own, order):
                 is_news = True
                 is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
                 await self._filled(booked, order, own, is_last=is_last, leaves_rest=leaves_rest)
-                await self._share_margin(fill, [booked, *booked.siblings])
+                if booked.trade.provider in self._netting:
+                    await share_margin(fill, [booked, *booked.siblings])
         match result.outcome:
             case VenueOutcome.FILLED if is_news or intent.status is not IntentStatus.DONE:
                 booked.finish(intent, IntentStatus.DONE, None)
@@ -195,39 +181,6 @@ class BookingService:
                 order.refusal_details = result.details
                 await self._ended(booked, order, intent, result)
         await conclude(booked)
-
-    @staticmethod
-    async def _lacks_fills(booked: BookedTrade, intent: Intent, result: TradeResult) -> bool:
-        """Whether the last fill of an order was told, and less than it was for: an earlier one may be unheard of."""
-        if result.outcome is not VenueOutcome.FILLED or intent.status is IntentStatus.DONE:
-            return False
-        order = booked.order(intent.order_id)
-        told = ZERO
-        for fill in result.fills:
-            if not await booked.work.fills.is_booked(fill.venue_account_id, fill.fill_id):
-                told += fill.quantity
-        if intent.kind is IntentKind.CLOSE:
-            sent = await booked.work.fills.filled_since(order.id, intent.sent_at)
-            return sent + told < Decimal(intent.payload["size"])
-        return order.filled_quantity + told < order.quantity
-
-    async def _own_part(self, booked: BookedTrade, fill: VenueFill) -> VenueFill | None:
-        """What a close took of its own trade; None where it is booked.
-
-        Where an outside reduction left it less than the close was sent for, the rest came from the trade's siblings.
-        """
-        if fill.quantity <= booked.trade.size:
-            return fill
-        if await booked.work.fills.is_booked(fill.venue_account_id, fill.fill_id):
-            return None
-        own: VenueFill | None = None
-        for holder, share in shares_of(fill, [booked, *booked.siblings]):
-            if holder is booked:
-                own = share
-            else:
-                await holder.record(share, None)
-                await self._taken(holder, share)
-        return own
 
     @staticmethod
     def _rests(booked: BookedTrade, intent: Intent, order: Order) -> None:
@@ -266,9 +219,9 @@ class BookingService:
 
     async def _complete(self, booked: BookedTrade, order: Order, *, leaves_rest: bool) -> None:
         """The order is done; its last fill may have been told before. An exit goes on while there is a rest."""
-        if booked.has_rest(order):
+        if has_rest(booked, order):
             if order.status is not OrderStatus.PENDING:
-                await self._rearm(booked, order, REST_OF_ENTRY)
+                await rearm(booked, self._board, order, REST_OF_ENTRY)
             booked.reopen("part_closed")
         elif order.status is not OrderStatus.FILLED:
             values: dict[str, object] = {"quantity": order.filled_quantity, "unknown_since": None}
@@ -287,25 +240,6 @@ class BookingService:
         await emptied(booked, order.triggered_leg or "user")
         await booked.hold(fill, "closed")
 
-    async def _taken(self, booked: BookedTrade, fill: VenueFill) -> None:
-        """Somebody else closed: the venue liquidated, or the user reduced the position there, past us."""
-        reason = LIQUIDATED if fill.is_liquidation else REDUCED_OUTSIDE
-        booked.trade.fees += fill.fee
-        booked.shrink(fill, None)
-        if booked.trade.size > ZERO:
-            booked.work.emit(trade_event(EventType.TRADE_UPDATED, booked.trade, reason))
-            await booked.hold(fill, "reduced")
-            return
-        await booked.work.intents.withdraw_unsent(booked.trade.id, reason, IntentKind.CLOSE)
-        await emptied(booked, reason)
-        for order in booked.orders:
-            if order.role is OrderRole.CLOSE and order.status is OrderStatus.PENDING:
-                booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
-            elif order.status is OrderStatus.TRIGGERED:
-                # Its close was withdrawn, and the entry may yet fill: it stays ready for that.
-                await self._rearm(booked, order, reason)
-        await booked.hold(fill, LIQUIDATED if fill.is_liquidation else "closed")
-
     async def _ended(self, booked: BookedTrade, order: Order, intent: Intent, result: TradeResult) -> None:
         """The venue refused an order, or gave up the rest of it."""
         outcome, reason = result.outcome, _reason(result)
@@ -316,14 +250,10 @@ class BookingService:
             and order.status is not OrderStatus.PENDING_CANCEL
         )
         if order.role is OrderRole.ENTRY:
-            if is_refused:
-                self._entry_refused(booked, order, reason)
-            else:
-                asked = order.reason if order.status is OrderStatus.PENDING_CANCEL else reason
-                booked.cancel_entry(order, asked)
+            _entry_ended(booked, order, reason, is_refused=is_refused)
             return
         if order.role is OrderRole.EXIT and booked.trade.status in OPEN_TRADE:
-            await self._rearm(booked, order, reason)
+            await rearm(booked, self._board, order, reason)
         elif is_engines(intent.payload) and _is_worth_another(booked, order, reason):
             await try_again(booked, order)
             return
@@ -334,41 +264,15 @@ class BookingService:
             booked.move(order, OrderStatus.CANCELLED, EventType.ORDER_CANCELLED, why)
         booked.reopen(reason)
 
-    async def _rearm(self, booked: BookedTrade, order: Order, reason: str) -> None:
-        """A refused protective close is never final while its trade is open.
 
-        Its crossing is kept and claimed again; where the market closed or trading is halted it is let go, and the
-        first tick from now on decides.
-        """
-        changes: dict[str, object]
-        if reason in LET_GO:
-            crossed_at = order.trigger_sequence or 0
-            seen = self._board.kept(order.pair_id, crossed_at)
-            last = seen[-1].sequence if seen else crossed_at
-            its_own = await watched_by(booked.work, self._board, order, seen)
-            changes = let_go(order, booked.trade.side, last, order.watermark, its_own)
-            if reason == HALTED_CODE:
-                changes["held_since"] = booked.now
-        else:
-            changes = {
-                "latched_sequence": order.trigger_sequence,
-                "next_run_at": booked.now + retry_delay(order.attempt),
-            }
-        changes |= {
-            "attempt": order.attempt + 1,
-            "version": order.version + 1,
-            "quantity": order.filled_quantity + booked.trade.size or order.quantity,
-            "unknown_since": None,
-        }
-        booked.move(order, OrderStatus.PENDING, EventType.ORDER_UPDATED, "re-armed", **changes)
-        logger.warning("Exit {order} has to close again: {reason}", order=order.id, reason=reason)
-
-    @staticmethod
-    def _entry_refused(booked: BookedTrade, order: Order, reason: str) -> None:
-        booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
-        if booked.trade.status in UNFILLED_TRADE:
-            booked.move_trade(TradeStatus.FAILED, EventType.TRADE_FAILED, reason, close_reason=reason[:32])
-        booked.end_exits(reason)
+def _entry_ended(booked: BookedTrade, order: Order, reason: str, *, is_refused: bool) -> None:
+    if not is_refused:
+        booked.cancel_entry(order, order.reason if order.status is OrderStatus.PENDING_CANCEL else reason)
+        return
+    booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
+    if booked.trade.status in UNFILLED_TRADE:
+        booked.move_trade(TradeStatus.FAILED, EventType.TRADE_FAILED, reason, close_reason=reason[:32])
+    booked.end_exits(reason)
 
 
 def _goes_on(intent: Intent, *, is_news: bool) -> bool:
@@ -385,7 +289,7 @@ def _ends(intent: Intent, order: Order, *, is_news: bool) -> bool:
 
 def _is_worth_another(booked: BookedTrade, order: Order, reason: str) -> bool:
     is_closing = booked.trade.status is TradeStatus.CLOSING and booked.trade.size > ZERO
-    return is_closing and reason != "MARKET_CLOSED" and order.attempt + 1 < ATTEMPTS
+    return is_closing and reason not in LET_GO and order.attempt + 1 < ATTEMPTS
 
 
 def _reason(result: TradeResult) -> str:

@@ -16,6 +16,7 @@ from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import hint_exits
 from app.services.held_exits import HELD_COLUMNS, held
+from app.services.trade_closing import cancel_rests
 from app.services.trade_rows import intent_row
 
 SEND_GRACE = timedelta(seconds=2)
@@ -114,7 +115,13 @@ class ClaimService:
         hint_exits(work, halted)
         closing = [trades[intent.trade_id] for intent in intents]
         await work.trades.write_together(closing, ["status"])
+        if not intents:
+            return
+        due = await work.intents.now() + SEND_GRACE
+        for intent in intents:
+            intent.next_run_at = due
         await work.intents.add_all(intents)
+        await cancel_rests(work, {trade.id: trade for trade in closing})
 
     def _decide(self, work: UnitOfWork, order: Order, trade: Trade, item: Crossed, ruling: Ruling) -> ClaimOutcome:
         if not _is_current(order, item.crossing):

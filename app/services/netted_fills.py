@@ -1,15 +1,23 @@
-"""Executions of a position that several trades share: each trade's own part, and its share of the margin."""
+"""Executions that are not one order's alone: of a position that trades share, or that nobody here asked for."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus
 from app.domain.errors import InvalidTransition
-from app.domain.events import position_event
+from app.domain.events import EventType, position_event, trade_event
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.money import ZERO
 from app.domain.shares import pro_rata, split_fill
-from app.domain.trading import VenueFill
-from app.services.booked_trade import BookedTrade
+from app.domain.trading import TradeResult, VenueFill, VenueOutcome
+from app.models.trading import Intent
+from app.services.booked_trade import LIQUIDATED, BookedTrade
+from app.services.exit_rearming import rearm
+from app.services.providers.base import QuoteBoard
+from app.services.trade_closing import emptied
+
+REDUCED_OUTSIDE = "reduced_outside"
 
 
 def shares_of(fill: VenueFill, holders: Sequence[BookedTrade]) -> list[tuple[BookedTrade, VenueFill]]:
@@ -44,11 +52,9 @@ async def share_margin(fill: VenueFill, holders: Sequence[BookedTrade]) -> None:
 
     A fill that others followed before it was booked tells of a position that is gone: nothing changes.
     """
-    held = sorted(
-        (b for b in holders if b.trade.status in OPEN_TRADE and b.trade.size > ZERO), key=lambda b: b.trade.id
-    )
+    held = sorted(_open(holders), key=lambda booked: booked.trade.id)
     sizes = [booked.trade.size for booked in held]
-    if len(held) < 1 or sum(sizes, ZERO) != fill.size_left:
+    if sum(sizes, ZERO) != fill.size_left:
         return
     for booked, margin in zip(held, pro_rata(fill.margin_left, sizes), strict=True):
         position = await booked.work.positions.of_trade(booked.trade.id)
@@ -57,3 +63,77 @@ async def share_margin(fill: VenueFill, holders: Sequence[BookedTrade]) -> None:
         if (position.margin, position.liquidation_price) != (margin, fill.liquidation_price):
             position.margin, position.liquidation_price = margin, fill.liquidation_price
             booked.work.emit(position_event(position, "netted"))
+
+
+async def take_outside(
+    fill: VenueFill, board: QuoteBoard, holders: Sequence[BookedTrade], *, is_in_order: bool
+) -> None:
+    """Book a liquidation or a reduction from outside over the trades of its position, the oldest first, once.
+
+    Where their sizes are not what it began with, an earlier execution is not booked yet, and it is left to a later
+    time; not so when `is_in_order` says that all before it were booked or tried.
+    """
+    held = sum((booked.trade.size for booked in _open(holders)), ZERO)
+    is_next = held == fill.quantity + fill.size_left or (is_in_order and fill.quantity <= held)
+    if not held or not is_next or await holders[0].work.fills.is_booked(fill.venue_account_id, fill.fill_id):
+        return
+    for booked, share in shares_of(fill, _open(holders)):
+        await booked.record(share, None)
+        await _take(booked, board, share)
+
+
+async def own_part(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> VenueFill | None:
+    """What a close took of its own trade; None where it is booked.
+
+    Where an outside reduction left it less than the close was sent for, the rest came from the trade's siblings.
+    """
+    if not booked.siblings or fill.quantity <= booked.trade.size:
+        return fill
+    if await booked.work.fills.is_booked(fill.venue_account_id, fill.fill_id):
+        return None
+    own: VenueFill | None = None
+    for holder, share in shares_of(fill, [booked, *_open(booked.siblings)]):
+        if holder is booked:
+            own = share
+        else:
+            await holder.record(share, None)
+            await _take(holder, board, share)
+    return own
+
+
+async def lacks_fills(booked: BookedTrade, intent: Intent, result: TradeResult) -> bool:
+    """Whether the last fill of an order was told, and less than it was for: an earlier one may be unheard of."""
+    if result.outcome is not VenueOutcome.FILLED or intent.status is IntentStatus.DONE:
+        return False
+    order, fills = booked.order(intent.order_id), booked.work.fills
+    told = ZERO
+    for fill in result.fills:
+        if not await fills.is_booked(fill.venue_account_id, fill.fill_id):
+            told += fill.quantity
+    if intent.kind is IntentKind.CLOSE:
+        return await fills.filled_since(order.id, intent.sent_at) + told < Decimal(intent.payload["size"])
+    return order.filled_quantity + told < order.quantity
+
+
+async def _take(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> None:
+    """Somebody else closed: the venue liquidated, or the user reduced the position there, past us."""
+    reason = LIQUIDATED if fill.is_liquidation else REDUCED_OUTSIDE
+    booked.trade.fees += fill.fee
+    booked.shrink(fill, None)
+    if booked.trade.size > ZERO:
+        booked.work.emit(trade_event(EventType.TRADE_UPDATED, booked.trade, reason))
+        await booked.hold(fill, "reduced")
+        return
+    await booked.work.intents.withdraw_unsent(booked.trade.id, reason, IntentKind.CLOSE)
+    await emptied(booked, reason)
+    for order in booked.orders:
+        if order.role is OrderRole.CLOSE and order.status is OrderStatus.PENDING:
+            booked.move(order, OrderStatus.REJECTED, EventType.ORDER_REJECTED, reason)
+        elif order.status is OrderStatus.TRIGGERED:
+            # Its close was withdrawn, and the entry may yet fill: it stays ready for that.
+            await rearm(booked, board, order, reason)
+    await booked.hold(fill, LIQUIDATED if fill.is_liquidation else "closed")
+
+
+def _open(holders: Sequence[BookedTrade]) -> list[BookedTrade]:
+    return [booked for booked in holders if booked.trade.status in OPEN_TRADE and booked.trade.size > ZERO]

@@ -1,12 +1,14 @@
 """How a trade that is being closed comes to its end, also while its entry can still fill."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_payload
 from app.domain.money import ZERO
-from app.models.trading import Intent, Order
+from app.models.trading import Intent, Order, Trade
+from app.repositories.unit_of_work import UnitOfWork
 from app.services.booked_trade import LIQUIDATED, BookedTrade
 from app.services.trade_rows import close_row, intent_row
 
@@ -32,17 +34,31 @@ async def cancel_rest(booked: BookedTrade, reason: str, delay: timedelta) -> Int
     Settlement sends it after `delay`, unless the caller does before.
     """
     work, entry = booked.work, booked.entry
-    if entry.status not in _CAN_BE_CANCELLED:
-        return None
     sent = await work.intents.live_of_order(entry.id, IntentKind.OPEN)
-    if sent is None:
+    if entry.status not in _CAN_BE_CANCELLED or sent is None:
         return None
+    return await _cancel(work, booked.trade, entry, sent, reason, delay)
+
+
+async def cancel_rests(work: UnitOfWork, trades: Mapping[int, Trade]) -> None:
+    """Write the cancels of what the entries of trades have not filled whose exits were claimed; settlement sends them.
+
+    The trades, by id, are locked by the caller.
+    """
+    openings = await work.intents.of_part_filled(list(trades))
+    entries = await work.orders.locked([opening.order_id for opening in openings]) if openings else {}
+    for opening in openings:
+        entry = entries[opening.order_id]
+        await _cancel(work, trades[opening.trade_id], entry, opening, ENTRY_NOT_WANTED, AT_ONCE)
+
+
+async def _cancel(
+    work: UnitOfWork, trade: Trade, entry: Order, opening: Intent, reason: str, delay: timedelta
+) -> Intent:
     work.orders.move_locked(entry, OrderStatus.PENDING_CANCEL, reason=reason, attempt=entry.attempt + 1)
     work.emit(order_event(EventType.ORDER_UPDATED, entry, "pending_cancel"))
-    payload = {"cancels": str(sent.id)}
-    return await work.intents.add(
-        intent_row(entry, booked.trade, IntentKind.CANCEL, payload, work.intents.due_in(delay))
-    )
+    payload = {"cancels": str(opening.id)}
+    return await work.intents.add(intent_row(entry, trade, IntentKind.CANCEL, payload, work.intents.due_in(delay)))
 
 
 async def emptied(booked: BookedTrade, reason: str) -> None:

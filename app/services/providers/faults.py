@@ -178,17 +178,9 @@ class FaultyVenue(BaseTradingProvider):
 
     def _land_later(self, client_id: int, not_after: datetime, request: Callable[[], Awaitable[TradeResult]]) -> None:
         left = max((not_after - MARGIN - self._clock.now()).total_seconds(), 0.0)
-        task = asyncio.create_task(self._land(client_id, left * self._chance.random(), request))
+        task = asyncio.create_task(_land(client_id, left * self._chance.random(), request))
         self._landing.add(task)
         task.add_done_callback(self._landing.discard)
-
-    @staticmethod
-    async def _land(client_id: int, seconds: float, request: Callable[[], Awaitable[TradeResult]]) -> None:
-        await asyncio.sleep(seconds)
-        try:
-            await request()
-        except MarqetError as error:
-            logger.info("Late request {client_id} came to nothing: {why}", client_id=client_id, why=error.message)
 
 
 def with_faults(venue: BaseTradingProvider, entries: Sequence[str], seed: int, clock: Clock) -> BaseTradingProvider:
@@ -198,3 +190,11 @@ def with_faults(venue: BaseTradingProvider, entries: Sequence[str], seed: int, c
 
 def _refusal(client_id: int) -> TradeResult:
     return TradeResult(client_id, VenueOutcome.REJECTED, reason=REASON)
+
+
+async def _land(client_id: int, seconds: float, request: Callable[[], Awaitable[TradeResult]]) -> None:
+    await asyncio.sleep(seconds)
+    try:
+        await request()
+    except MarqetError as error:
+        logger.info("Late request {client_id} came to nothing: {why}", client_id=client_id, why=error.message)

@@ -200,6 +200,19 @@ async def test_an_exit_is_claimed_again_for_what_filled_while_its_close_was_unde
     assert await desk.statuses(trade) == (CLOSED, [OrderStatus.FILLED, OrderStatus.FILLED])
 
 
+async def test_a_claim_asks_for_the_cancel_of_the_rest_beside_its_close(desk: Desk) -> None:
+    trade, client_id = await part_filled(desk)
+    (claim,) = await desk.claim(desk.crossed(await exit_of(desk, trade)))
+    entry = await entry_of(desk, trade)
+
+    await desk.settle()
+
+    assert claim.intent_id is not None
+    assert (entry.status, entry.reason) == (OrderStatus.PENDING_CANCEL, "trade_closing")
+    assert f"cancel {client_id}" in desk.venue.calls
+    assert ((await desk.trade(trade)).status, (await desk.trade(trade)).close_reason) == (CLOSED, "stop")
+
+
 async def test_a_word_on_an_earlier_attempt_changes_nothing_now(desk: Desk) -> None:
     trade, client_id = await part_filled(desk)
     stop = await exit_of(desk, trade)
