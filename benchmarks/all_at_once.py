@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import batched, cycle, pairwise
 from typing import Any
 
-from app.services.order_engine import BATCH
+from app.services.trigger_work import BATCH
 from benchmarks.bare_sql import BareSql
 from benchmarks.market import START, Market, row, running_market
 
