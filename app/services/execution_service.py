@@ -14,6 +14,7 @@ from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
+from app.domain.lifecycle import LIVE_ORDER
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
 from app.domain.trading_state import HALTED_CODE, Subject
 from app.models.market import Pair
@@ -66,6 +67,7 @@ class ExecutionService:
         self._clock = clock
         self._slots = FairSlots(at_once, AT_ONCE_EACH)
         self._sending: set[asyncio.Task[None]] = set()
+        self._waiting: set[int] = set()
 
     @property
     def is_idle(self) -> bool:
@@ -80,18 +82,21 @@ class ExecutionService:
         return task
 
     async def send(self, intent_ids: Sequence[int]) -> None:
-        """Send those of the intents that nobody has taken yet, and book what their venues say.
+        """Send those of the intents that nobody has taken yet, nor waits for here, and book what their venues say.
 
         Each is sent whatever becomes of the others; the first error is raised when all are done.
         """
-        if not intent_ids:
+        ids = [intent_id for intent_id in intent_ids if intent_id not in self._waiting]
+        if not ids:
             return
         async with self._uow() as work:
-            taken, halted = await self._take(work, intent_ids)
-        await buggify("intent.taken")
-        for intent_id in halted:
-            await self._booking.refuse_unsent(intent_id, HALTED_CODE)
-        outcomes = await asyncio.gather(*(self._deliver_in_turn(intent) for intent in taken), return_exceptions=True)
+            found = {intent.id: intent for intent in await work.intents.rows(ids)}
+        is_one_trade = len({intent.trade_id for intent in found.values()}) == 1
+        self._waiting |= found.keys()
+        outcomes = await asyncio.gather(
+            *(self._send_in_turn(found[intent_id], skip=not is_one_trade) for intent_id in ids if intent_id in found),
+            return_exceptions=True,
+        )
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -110,15 +115,20 @@ class ExecutionService:
         pair = self._pairs.by_id(intent.pair_id)
         return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
 
-    async def _take(self, work: UnitOfWork, intent_ids: Sequence[int]) -> tuple[Sequence[Intent], Sequence[int]]:
+    async def _take(
+        self, work: UnitOfWork, intent_ids: Sequence[int], *, skip: bool
+    ) -> tuple[Sequence[Intent], Sequence[int]]:
         """Those that are ours to send now, and the ids of those that trading states forbid.
 
-        Where several trades are sent for, one whose rows another transaction holds is left to settlement.
+        Where several trades are sent for, one whose rows another transaction holds is skipped: left to settlement.
         """
         rows = await work.intents.rows(intent_ids)
-        skip = len({intent.trade_id for intent in rows}) > 1
         trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
         orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=skip)
+        for order in orders.values():
+            if order.status not in LIVE_ORDER:
+                # It ended before it was sent; whoever waits for it has nothing else to wait for.
+                work.hint(settled_topic(order.id), b"")
         wanted = [intent for intent in rows if _is_sendable(intent, orders)]
         halted = await _forbidden(work, wanted, trades)
         free = [intent.id for intent in wanted if intent.id not in halted]
@@ -126,21 +136,34 @@ class ExecutionService:
         await _begin(work, [orders[i.order_id] for i in taken if i.kind is not IntentKind.CANCEL], trades)
         return taken, halted
 
-    async def _deliver_in_turn(self, intent: Intent) -> None:
-        async with self._slots.slot(intent.venue_account_id):
-            try:
-                result = await self._call_venue(intent)
-            except (ProviderTimeout, ProviderError) as error:
-                logger.warning("Outcome of intent {intent} is unknown: {error}", intent=intent.id, error=error.message)
-                await self._mark_unknown(intent)
-                return
-            except Unavailable as error:
-                # The adapter says that nothing was sent.
-                result = TradeResult(_subject(intent), VenueOutcome.REJECTED, reason=error.code)
-            if await buggify("intent.answered"):
-                await self._booking.book(intent.id, result)
+    async def _send_in_turn(self, intent: Intent, *, skip: bool) -> None:
+        """Take an intent once it is its turn: its time to land begins when it is sent, not while it waits here."""
+        try:
+            async with self._slots.slot(intent.venue_account_id):
+                async with self._uow() as work:
+                    taken, halted = await self._take(work, [intent.id], skip=skip)
+                await buggify("intent.taken")
+                for intent_id in halted:
+                    await self._booking.refuse_unsent(intent_id, HALTED_CODE)
+                for one in taken:
+                    await self._deliver(one)
+        finally:
+            self._waiting.discard(intent.id)
+
+    async def _deliver(self, intent: Intent) -> None:
+        try:
+            result = await self._call_venue(intent)
+        except (ProviderTimeout, ProviderError) as error:
+            logger.warning("Outcome of intent {intent} is unknown: {error}", intent=intent.id, error=error.message)
+            await self._mark_unknown(intent)
+            return
+        except Unavailable as error:
+            # The adapter says that nothing was sent.
+            result = TradeResult(_subject(intent), VenueOutcome.REJECTED, reason=error.code)
+        if await buggify("intent.answered"):
             await self._booking.book(intent.id, result)
-            await buggify("intent.booked")
+        await self._booking.book(intent.id, result)
+        await buggify("intent.booked")
 
     async def _call_venue(self, intent: Intent) -> TradeResult:
         provider = await self._venues.get_provider(intent.provider)
