@@ -218,6 +218,28 @@ def protection() -> str:
     return text(*lines)
 
 
+def gap() -> str:
+    """A long whose stop is jumped over while the market is closed, and one that is liquidated by the jump."""
+    stop = TriggerOrder(1, 1, PositionSide.LONG, 1, ENTRY, stop_price=Decimal(59000))
+    held = Held()
+    level = liquidation_price(held.side, held.size, held.entry_price, held.margin, MAINTENANCE)
+    lines = [f"a stop at {plain(stop.stop_price or ZERO)}; liquidation at {level:.2f}"]
+    for bid, ask in (("57500.00", "57510.00"), ("53000.00", "53010.00")):
+        tick = Tick(1, 2, Decimal(bid), Decimal(ask), datetime(2026, 1, 5, 12, 0, tzinfo=UTC), "paper")
+        if tick.mark <= level:
+            done = liquidate_at(held, tick.bid)
+            lines.append(f"opens at {bid} / {ask}: liquidated at {bid}, pnl {plain(done.pnl)}; the stop ends with it")
+            continue
+        outcome = evaluate(stop, None, tick.mark)
+        done = close_at(held, held.size, tick.bid, FEE)
+        fired = "fires" if isinstance(outcome, Trigger) else "waits"
+        lines.append(
+            f"opens at {bid} / {ask}: the stop {fired}, trigger_price {plain(tick.mark)}, filled at {bid}, "
+            f"pnl {plain(done.pnl)}"
+        )
+    return text(*lines)
+
+
 def ledger() -> str:
     """The bookings of an opening and of its close."""
     held = Held()
@@ -243,5 +265,6 @@ EXAMPLES: Mapping[str, Callable[[], str]] = {
     "example-trailing": trailing,
     "example-activation": activation,
     "example-protection": protection,
+    "example-gap": gap,
     "example-ledger": ledger,
 }
