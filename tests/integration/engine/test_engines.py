@@ -31,17 +31,15 @@ pytestmark = [
 
 SECONDS = float(os.environ.get("ENGINE_SECONDS", "20"))
 SYMBOLS = ("EURUSD", "XAUUSD")
-RECORDED_SECONDS = 86_400
+# Played at a speed at which kills end long before the recording does, and then as fast as can be.
+RECORDED_SECONDS, SHARE = 86_400, 4
+AT_ONCE = 100_000
 POSITIONS = 60
 # The promise is 5 s; a busy machine may take a little longer to notice.
 HAND_OVER_SECONDS = 10.0
 PAUSED_SECONDS = 8.0
 SEED = 4
-# The checkpoints that were written last, of the pairs that are played.
-NEWEST_TOKENS = """
-    SELECT c.token FROM price_checkpoints c CROSS JOIN feed_states f
-    WHERE c.sequence > f.base AND c.sequence = (SELECT max(sequence) FROM price_checkpoints)
-"""
+CHECKPOINTS = "SELECT pair_id, sequence, token FROM price_checkpoints"
 
 
 @dataclass
@@ -104,12 +102,13 @@ class Engines:
 
     async def kill_one(self) -> None:
         """Kill either, see the other take over where it was the one that watched, and start it again."""
-        holder = await self.both_up()
+        await self.both_up()
         await self.progress()
         victim, other = self.choice.sample(self.both, 2)
+        is_holder = await self.holder() is victim
         assert await victim.end(signal.SIGKILL) == -signal.SIGKILL, victim.tail()
-        self.deaths.append("holder" if victim is holder else "other")
-        if victim is holder:
+        self.deaths.append("holder" if is_holder else "other")
+        if is_holder:
             await self.taken_over_by(other)
         await victim.start(self.recorded.full_speed)
 
@@ -120,15 +119,24 @@ class Engines:
         began = time.monotonic()
         holder.send(signal.SIGSTOP)
         await self.taken_over_by(other)
+        (taken,) = await self.installation.query("SELECT token FROM leases")
+        before = await self.installation.query(CHECKPOINTS)
         await self.progress()
         await until(lambda: time.monotonic() - began >= PAUSED_SECONDS)
-        (taken,) = await self.installation.query("SELECT token FROM leases")
         holder.send(signal.SIGCONT)
         await self.progress()
-        assert await self.holder() is other
-        written = await self.installation.query(NEWEST_TOKENS)
-        assert all(row["token"] >= taken["token"] for row in written), "the one that was paused has written"
+        after = await self.installation.query(CHECKPOINTS)
+        assert [row for row in after if row["token"] < taken["token"] and row not in before] == []
+        assert [row for row in after if row["token"] >= taken["token"]], "the one that took over has written"
         assert holder.is_alive, holder.tail()
+
+    async def kill_both(self) -> None:
+        """Let both die at once, and start them for what is left of the recording."""
+        await self.both_up()
+        for engine in self.both:
+            assert await engine.end(signal.SIGKILL) == -signal.SIGKILL, engine.tail()
+        for engine in self.both:
+            await engine.start(AT_ONCE)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -136,7 +144,7 @@ async def engines(
     new_database: MakeDatabase, tmp_path_factory: pytest.TempPathFactory, recorded_data: Path
 ) -> AsyncIterator[Engines]:
     """Two engines at the end of a replay in which they were killed in turn, and one was paused."""
-    recorded = Recorded(SYMBOLS, 10, max(1, int(RECORDED_SECONDS / SECONDS)), recorded_data)
+    recorded = Recorded(SYMBOLS, 10, int(RECORDED_SECONDS / SECONDS / SHARE), recorded_data)
     installation = Installation(
         database_url=new_database(), folder=tmp_path_factory.mktemp("engines"), settings=recorded.settings
     )
@@ -154,7 +162,7 @@ async def engines(
         ends_at = time.monotonic() + SECONDS
         while time.monotonic() < ends_at and not await installation.has_judged(len(recorded.rows)):
             await found.kill_one()
-        await found.both_up()
+        await found.kill_both()
         await until(lambda: installation.has_judged(len(recorded.rows)), seconds=180)
         await until(installation.is_quiet, seconds=60)
         yield found
