@@ -25,8 +25,11 @@ class LateRequest:
 
     async def land(self, venue: BaseTradingProvider) -> None:
         """It arrives, at the venue as some living process reaches it."""
-        self.sender.venue = venue
-        await self.request()
+        own, self.sender.venue = self.sender.venue, venue
+        try:
+            await self.request()
+        finally:
+            self.sender.venue = own
 
 
 class RoughVenue(FaultyVenue):
