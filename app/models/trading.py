@@ -270,12 +270,12 @@ class Fill(Base):
 
 
 class FundingPayment(Base):
-    """One funding told by a venue, booked once; `amount` is what it brought the user, in USDC."""
+    """What a trade has of one funding told by a venue, booked once; `amount` is what it brought the user, in USDC."""
 
     __tablename__ = "funding_payments"
 
     id: Mapped[Id]
-    trade_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trades.id"), index=True)
+    trade_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trades.id"))
     venue_account_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("venue_accounts.id"))
     venue_trade_index: Mapped[str] = mapped_column(String(64))
     instant: Mapped[Instant]
@@ -286,7 +286,13 @@ class FundingPayment(Base):
     created_at: Mapped[CreatedAt]
 
     __table_args__ = (
-        UniqueConstraint("venue_account_id", "venue_trade_index", "instant"),
+        UniqueConstraint("trade_id", "instant"),
+        Index(
+            "ix_funding_payments_venue_account_id_venue_trade_index",
+            "venue_account_id",
+            "venue_trade_index",
+            "instant",
+        ),
         finite_check("amount"),
         finite_check("rate"),
         positive_check("size"),

@@ -1,10 +1,10 @@
-"""Fundings as they are booked on our side: each (venue account, venue's index, instant) once."""
+"""Fundings as they are booked on our side: each (trade, instant) once."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import exists, func, select
 
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.trading import VenueFunding
@@ -17,27 +17,36 @@ class FundingRepository(Repository[FundingPayment]):
 
     model = FundingPayment
 
-    async def trade_of(self, venue_account_id: int, venue_trade_index: str) -> Trade | None:
-        """The trade that a funding belongs to: the oldest open one of the position, else the last that had it."""
-        query = select(Trade).where(
+    async def trades_of(self, venue_account_id: int, venue_trade_index: str) -> Sequence[int]:
+        """The ids of the trades that have, or had, a position of a venue; oldest first."""
+        query = select(Trade.id).where(
             Trade.venue_account_id == venue_account_id, Trade.venue_trade_index == venue_trade_index
         )
-        is_open = Trade.status.in_(OPEN_TRADE)
-        return await self.session.scalar(query.order_by(is_open.desc(), Trade.id).limit(1))
+        return (await self.session.scalars(query.order_by(Trade.id))).all()
 
-    async def add_once(self, trade_id: int, funding: VenueFunding) -> bool:
-        """Write a funding unless it is booked already; whether it was new."""
-        statement = upsert(FundingPayment).values(
-            trade_id=trade_id,
-            venue_account_id=funding.venue_account_id,
-            venue_trade_index=funding.venue_trade_index,
-            instant=funding.instant,
-            amount=funding.amount,
-            rate=funding.rate,
-            size=funding.size,
-            mark_price=funding.mark_price,
+    async def is_booked(self, funding: VenueFunding) -> bool:
+        """Whether any trade of a position has a funding; final where the caller holds all of its trades."""
+        found = exists().where(
+            FundingPayment.venue_account_id == funding.venue_account_id,
+            FundingPayment.venue_trade_index == funding.venue_trade_index,
+            FundingPayment.instant == funding.instant,
         )
-        return await self.session.scalar(statement.on_conflict_do_nothing().returning(FundingPayment.id)) is not None
+        return bool(await self.session.scalar(select(found)))
+
+    async def add_share(self, trade_id: int, funding: VenueFunding, size: Decimal, amount: Decimal) -> None:
+        """Write what a trade has of a funding: for `size` in base units, `amount` in USDC."""
+        await self.add(
+            FundingPayment(
+                trade_id=trade_id,
+                venue_account_id=funding.venue_account_id,
+                venue_trade_index=funding.venue_trade_index,
+                instant=funding.instant,
+                amount=amount,
+                rate=funding.rate,
+                size=size,
+                mark_price=funding.mark_price,
+            )
+        )
 
     async def of_trade(self, trade_id: int) -> Sequence[FundingPayment]:
         """The fundings of a trade, by their instants."""

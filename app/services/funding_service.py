@@ -1,15 +1,17 @@
 """Books the fundings that venues tell of: each once, on the trade and the position that paid or received it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from app.domain.events import position_event
 from app.domain.lifecycle import OPEN_TRADE
+from app.domain.money import ZERO
+from app.domain.shares import FundingShare, pro_rata, share_funding
 from app.domain.trading import VenueFunding, VenueRef
 from app.models.market import Pair
 from app.models.trading import Trade
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.providers.base import BaseTradingProvider
 
 # Feed time may stand before the database's clock; what is booked already is not booked again.
@@ -34,7 +36,10 @@ class Venues(Protocol):
 
 
 class FundingService:
-    """Fundings come by the venue's word, or are found by asking; either way they are booked once."""
+    """Fundings come by the venue's word, or are found by asking; either way they are booked once.
+
+    Trades that the venue nets share what their position paid by size, the oldest first, to the last base unit.
+    """
 
     def __init__(self, uow: UnitOfWorkFactory, venues: Venues, pairs: Pairs) -> None:
         self._uow = uow
@@ -44,24 +49,22 @@ class FundingService:
     async def book(self, funding: VenueFunding) -> bool:
         """Book one funding; False where it is booked already, or its trade is not known yet.
 
-        The position takes over margin and liquidation price while its size is still the funded one: a fill that was
+        Positions take over margin and liquidation price while their size is still the funded one: a fill that was
         booked since has told newer ones.
         """
         async with self._uow() as work:
-            found = await work.fundings.trade_of(funding.venue_account_id, funding.venue_trade_index)
-            if found is None:
+            ids = await work.fundings.trades_of(funding.venue_account_id, funding.venue_trade_index)
+            trades = await work.trades.locked(ids)
+            if not trades or await work.fundings.is_booked(funding):
                 return False
-            trade = (await work.trades.locked([found.id]))[found.id]
-            if not await work.fundings.add_once(trade.id, funding):
-                return False
-            trade.funding += funding.amount
-            position = await work.positions.of_trade(trade.id)
-            if position is None or trade.status not in OPEN_TRADE:
-                return True
-            if position.size == funding.size:
-                position.margin = funding.margin_left
-                position.liquidation_price = funding.liquidation_price
-            work.emit(position_event(position, "funding"))
+            held = [trade for trade in trades.values() if trade.status in OPEN_TRADE and trade.size]
+            shares = share_funding(funding.amount, funding.size, [(trade.id, trade.size) for trade in held])
+            if not held:
+                shares = [FundingShare(max(trades), funding.size, funding.amount)]
+            for share in shares:
+                await work.fundings.add_share(share.trade_id, funding, share.size, share.amount)
+                trades[share.trade_id].funding += share.amount
+            await _take_over(work, funding, held, {share.trade_id for share in shares})
             return True
 
     async def catch_up(self, trade: Trade) -> int:
@@ -85,3 +88,16 @@ class FundingService:
         async with self._uow() as work:
             trades = await work.fundings.trades_to_catch_up(venue, LATELY)
         return sum([await self.catch_up(trade) for trade in trades])
+
+
+async def _take_over(work: UnitOfWork, funding: VenueFunding, held: Sequence[Trade], paying: Collection[int]) -> None:
+    """Bring the position rows of open trades to what the venue holds after a funding; the newest has the exact rest."""
+    sizes = [trade.size for trade in held]
+    is_latest = sum(sizes, ZERO) == funding.size
+    for trade, margin in zip(held, pro_rata(funding.margin_left, sizes), strict=True):
+        position = await work.positions.of_trade(trade.id)
+        if position is None or not (is_latest or trade.id in paying):
+            continue
+        if is_latest:
+            position.margin, position.liquidation_price = margin, funding.liquidation_price
+        work.emit(position_event(position, "funding"))

@@ -308,14 +308,14 @@ def _paper_funding() -> None:
             ["venue_account_id"], ["venue_accounts.id"], name=op.f("fk_funding_payments_venue_account_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_funding_payments")),
-        sa.UniqueConstraint(
-            "venue_account_id",
-            "venue_trade_index",
-            "instant",
-            name=op.f("uq_funding_payments_venue_account_id_venue_trade_index_instant"),
-        ),
+        sa.UniqueConstraint("trade_id", "instant", name=op.f("uq_funding_payments_trade_id_instant")),
     )
-    op.create_index(op.f("ix_funding_payments_trade_id"), "funding_payments", ["trade_id"], unique=False)
+    op.create_index(
+        "ix_funding_payments_venue_account_id_venue_trade_index",
+        "funding_payments",
+        ["venue_account_id", "venue_trade_index", "instant"],
+        unique=False,
+    )
     op.add_column("trades", _amount("funding", default="0"))
     op.create_check_constraint(op.f("ck_trades_funding_finite"), "trades", "funding > -1e20 AND funding < 1e20")
 

@@ -42,7 +42,7 @@ def funding_of(trade: Trade, number: int = 0, amount: Decimal = PAID, size: Deci
 
 def service(desk: Desk, *fundings: VenueFunding) -> FundingService:
     """The service, with a venue of the desk's accounts that has these fundings."""
-    venue = FundingVenue(desk.venue.listing, iter(()))
+    venue = FundingVenue(desk.venue.listing, iter(()), netting=desk.venue.capabilities.netting)
     venue.fundings = list(fundings)
     return FundingService(desk.uow, ProviderFactory({venue.name: venue}), desk.directory)
 
@@ -96,3 +96,35 @@ async def test_a_funding_of_a_trade_that_is_not_known_yet_is_left_to_a_later_que
 
     assert not await service(desk).book(early)
     assert (await desk.trade(trade)).funding == 0
+
+
+async def test_trades_that_are_netted_share_a_funding_by_their_sizes(netted: Desk) -> None:
+    trades = [(await netted.open(collateral=Decimal(collateral))).trade for collateral in (100, 50, 51)]
+    size = sum((trade.size for trade in trades), Decimal(0))
+    funding = replace(funding_of(trades[0], size=size), margin_left=Decimal("200.000001"))
+
+    booked = await asyncio.gather(*(service(netted).book(funding) for _ in range(5)))
+
+    shares = [(await netted.trade(trade)).funding for trade in trades]
+    positions = [await netted.position(trade) for trade in trades]
+    assert sorted(booked) == [False] * 4 + [True]
+    assert sum(shares, Decimal(0)) == PAID
+    for trade, share in zip(trades, shares, strict=True):
+        assert abs(share - PAID * trade.size / size) < Decimal("0.000003")
+    assert sum((position.margin for position in positions if position is not None), Decimal(0)) == funding.margin_left
+    assert {position.liquidation_price for position in positions if position is not None} == {Decimal(911)}
+
+
+async def test_a_trade_that_was_opened_since_pays_no_funding_of_before(netted: Desk) -> None:
+    first = (await netted.open()).trade
+    funding = funding_of(first)
+    second = (await netted.open()).trade
+    kept = await netted.position(second)
+
+    await service(netted, funding).catch_up(await netted.trade(second))
+
+    assert [(await netted.trade(trade)).funding for trade in (first, second)] == [PAID, Decimal(0)]
+    position = await netted.position(second)
+    assert kept is not None
+    assert position is not None
+    assert (position.margin, position.liquidation_price) == (kept.margin, kept.liquidation_price)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.money import USDC_STEP
-from app.domain.shares import Share, pro_rata, split_fill
+from app.domain.shares import FundingShare, Share, pro_rata, share_funding, split_fill
 
 SIZES = st.lists(st.decimals("0.000001", "1000", places=6), min_size=1, max_size=8)
 USDC = st.decimals("-100000", "100000", places=6)
@@ -59,3 +59,22 @@ def test_parts_are_fair_to_a_base_unit_each(amount: Decimal, weights: list[Decim
 
 def test_nobody_shares_nothing() -> None:
     assert pro_rata(Decimal(1), []) == []
+    assert share_funding(Decimal(1), Decimal(1), []) == []
+
+
+def test_a_funding_is_of_what_was_open_then() -> None:
+    shares = share_funding(Decimal("-1"), Decimal("1.5"), [(1, Decimal(1)), (2, Decimal("0.5")), (3, Decimal(7))])
+
+    assert shares == [
+        FundingShare(1, Decimal(1), Decimal("-0.666666")),
+        FundingShare(2, Decimal("0.5"), Decimal("-0.333334")),
+    ]
+
+
+@given(amount=USDC, size=st.decimals("0.000001", "5000", places=6), sizes=SIZES)
+def test_a_funding_is_shared_to_the_last_base_unit(amount: Decimal, size: Decimal, sizes: list[Decimal]) -> None:
+    shares = share_funding(amount, size, list(enumerate(sizes)))
+
+    assert sum((share.amount for share in shares), Decimal(0)) == amount
+    assert sum((share.size for share in shares), Decimal(0)) == min(size, sum(sizes, Decimal(0)))
+    assert all(share.size == sizes[share.trade_id] for share in shares[:-1])
