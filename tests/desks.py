@@ -4,7 +4,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -75,6 +75,10 @@ class Desk:
         self.settlement = SettlementService(
             uow, self.execution, self.booking, self.trading, factory, self.directory, clock
         )
+
+    def beside(self, uow: UnitOfWorkFactory) -> "Desk":
+        """The services of another process for the same user, on the same venue and market."""
+        return replace(self, uow=uow)
 
     @property
     def trader(self) -> Trader:
