@@ -201,6 +201,16 @@ class VenuePosition:
     margin: Decimal
     liquidation_price: Decimal
 
+    @property
+    def size_left(self) -> Decimal:
+        """Its size, as a fill would tell it."""
+        return self.size
+
+    @property
+    def margin_left(self) -> Decimal:
+        """Its margin, as a fill would tell it."""
+        return self.margin
+
 
 @dataclass(frozen=True, slots=True)
 class VenueBalance:

@@ -19,6 +19,11 @@ class PositionRepository(Repository[Position]):
         query = select(Position).where(Position.trade_id == trade_id).with_for_update()
         return await self.session.scalar(query, execution_options={"populate_existing": True})
 
+    async def margins(self, trade_ids: Sequence[int]) -> dict[int, Decimal]:
+        """The margin of each trade's position in USDC, by trade."""
+        query = select(Position.trade_id, Position.margin).where(Position.trade_id.in_(trade_ids))
+        return dict((await self.session.execute(query)).all())
+
     async def open_for(self, user_id: int) -> Sequence[Position]:
         """A user's open positions, oldest first."""
         query = select(Position).where(Position.user_id == user_id, Position.is_open)

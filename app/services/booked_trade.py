@@ -8,7 +8,7 @@ from decimal import Decimal
 from app.domain.enums import IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event, position_event, trade_event
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE, UNFILLED_TRADE
-from app.domain.money import ZERO, stored
+from app.domain.money import ZERO, credit_usdc, stored
 from app.domain.positions import pnl_of
 from app.domain.trading import VenueFill
 from app.models.trading import Intent, Order, Position, Trade
@@ -160,8 +160,9 @@ class BookedTrade:
         """Bring the position row to what the venue holds after a fill."""
         trade = self.trade
         position = await self.work.positions.of_trade(trade.id)
-        # What is told late describes a position that has changed since.
+        # What is told late describes a position that has changed since; a new one has its share of what is told.
         is_latest = position is None or fill.size_left == trade.size
+        is_shared = fill.size_left > trade.size
         if position is None:
             position = Position(
                 user_id=trade.user_id,
@@ -175,7 +176,8 @@ class BookedTrade:
         position.size = trade.size
         position.entry_price = trade.entry_price or fill.price
         if is_latest:
-            position.margin, position.liquidation_price = fill.margin_left, fill.liquidation_price
+            margin = credit_usdc(fill.margin_left * trade.size / fill.size_left) if is_shared else fill.margin_left
+            position.margin, position.liquidation_price = margin, fill.liquidation_price
         if not trade.size:
             position.margin, position.liquidation_price = ZERO, None
         position.current_price = trade.current_price = fill.mark_price

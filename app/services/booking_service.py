@@ -11,7 +11,7 @@ from app.domain.events import EventType, order_event
 from app.domain.intents import is_engines, is_whole
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
-from app.domain.trading import TradeResult, VenueFill, VenueOutcome
+from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition
 from app.models.trading import Intent, Order
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import BookedTrade, average
@@ -115,6 +115,12 @@ class BookingService:
                 await share_margin(fill, holders)
             for booked in holders:
                 hint_exits(work, booked.orders)
+
+    async def book_margin(self, position: VenuePosition) -> None:
+        """Bring what trades show of the margin of their position to what the venue says; sizes are not touched."""
+        async with self._uow() as work:
+            found = await work.trades.all_by_venue_index(position.venue_account_id, position.venue_trade_index)
+            await share_margin(position, await self._lock_all(work, [trade.id for trade in found]))
 
     async def _lock(self, work: UnitOfWork, trade_id: int) -> BookedTrade:
         (booked,) = await self._lock_all(work, [trade_id])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Protocol
 
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus
 from app.domain.errors import InvalidTransition
@@ -47,22 +48,41 @@ def shares_of(fill: VenueFill, holders: Sequence[BookedTrade]) -> list[tuple[Boo
     ]
 
 
-async def share_margin(fill: VenueFill, holders: Sequence[BookedTrade]) -> None:
-    """Give each open trade of a netted position its part of the margin, by size, the newest the exact rest.
+class PositionLeft(Protocol):
+    """A position as its venue told of it: size in base units, margin in USDC."""
 
-    A fill that others followed before it was booked tells of a position that is gone: nothing changes.
+    @property
+    def size_left(self) -> Decimal:
+        """What is open."""
+        ...
+
+    @property
+    def margin_left(self) -> Decimal:
+        """What backs it."""
+        ...
+
+    @property
+    def liquidation_price(self) -> Decimal:
+        """Where it is taken over."""
+        ...
+
+
+async def share_margin(left: PositionLeft, holders: Sequence[BookedTrade]) -> None:
+    """Give each open trade of a position its part of the margin, by size, the newest the exact rest.
+
+    Where the sizes are not the position's, it is told of as it was before, or will be: nothing changes.
     """
     held = sorted(_open(holders), key=lambda booked: booked.trade.id)
     sizes = [booked.trade.size for booked in held]
-    if sum(sizes, ZERO) != fill.size_left:
+    if sum(sizes, ZERO) != left.size_left:
         return
-    for booked, margin in zip(held, pro_rata(fill.margin_left, sizes), strict=True):
+    for booked, margin in zip(held, pro_rata(left.margin_left, sizes), strict=True):
         position = await booked.work.positions.of_trade(booked.trade.id)
         if position is None:
             raise LookupError(f"trade {booked.trade.id} is open without a position")
-        if (position.margin, position.liquidation_price) != (margin, fill.liquidation_price):
-            position.margin, position.liquidation_price = margin, fill.liquidation_price
-            booked.work.emit(position_event(position, "netted"))
+        if (position.margin, position.liquidation_price) != (margin, left.liquidation_price):
+            position.margin, position.liquidation_price = margin, left.liquidation_price
+            booked.work.emit(position_event(position, "margin"))
 
 
 async def take_outside(

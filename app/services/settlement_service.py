@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentKind, IntentStatus
 from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
 from app.domain.money import ZERO
-from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenueRef
+from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition, VenueRef
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import LOOK_AT_RESTING, BookingService
@@ -123,23 +123,19 @@ class SettlementService:
         async with self._uow() as work:
             trades = await work.trades.open_at_venue(venue)
         shared = _by_position(trades)
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                held = await self._held(provider, trades)
-        except _SILENT as error:
-            logger.warning("Venue {venue} does not tell its positions: {why}", venue=venue, why=error)
+        held = await self._held(provider, trades)
+        if held is None:
             return 0
-        differing = [
-            each for key, each in shared.items() if held.get(key, ZERO) != sum((trade.size for trade in each), ZERO)
-        ]
+        differing = [each for key, each in shared.items() if not _agree(each, held.get(key))]
         async with self._uow() as work:
             entries = await work.orders.entries_of([trade.id for each in differing for trade in each])
-        await self._take_turns(
-            [
-                _Turn("reconcile", partial(self._catch_up, provider, each), tuple(entries[trade.id] for trade in each))
-                for each in differing
-            ]
-        )
+            margins = await work.positions.margins([trade.id for trade in trades])
+        catching_up = [
+            _Turn("reconcile", partial(self._catch_up, provider, each), tuple(entries[trade.id] for trade in each))
+            for each in differing
+        ]
+        late = [position for key, position in held.items() if not _tells(shared.get(key, []), position, margins)]
+        await self._take_turns([*catching_up, *map(self._correction, late)])
         return sum(len(each) for each in differing)
 
     async def _take_turns(self, turns: Sequence[_Turn]) -> None:
@@ -157,7 +153,7 @@ class SettlementService:
             await turn.act()
         except Exception as error:
             if is_locked(error):
-                self._left(turn)
+                _leave(turn)
             elif isinstance(error, InvalidTransition | LookupError) or is_refused(error):
                 logger.opt(exception=error).error(
                     "Cannot {kind}: orders {orders}, intent {intent}",
@@ -180,12 +176,7 @@ class SettlementService:
         except Exception as error:
             if not is_locked(error):
                 raise
-            self._left(turn)
-
-    @staticmethod
-    def _left(turn: _Turn) -> None:
-        SETTLEMENT_PROBLEMS.labels("locked").inc()
-        logger.info("Left to the next pass, its rows are held: {kind} {orders}", kind=turn.kind, orders=turn.order_ids)
+            _leave(turn)
 
     def _tell_unknown(self, overdue: Sequence[int]) -> None:
         INTENTS_UNKNOWN.set(len(overdue))
@@ -235,10 +226,21 @@ class SettlementService:
             sent.append(intent_id)
             await self._execution.send([intent_id])
 
-    async def _held(self, provider: BaseTradingProvider, trades: Sequence[Trade]) -> dict[tuple[int, str], Decimal]:
+    def _correction(self, position: VenuePosition) -> _Turn:
+        return _Turn("margin", partial(self._booking.book_margin, position), ())
+
+    async def _held(
+        self, provider: BaseTradingProvider, trades: Sequence[Trade]
+    ) -> dict[tuple[int, str], VenuePosition] | None:
+        """The venue's positions of our trades, by account and its own index; None where it does not tell."""
         refs = list(dict.fromkeys(self._ref(trade) for trade in trades))
-        positions = await provider.open_positions(refs) if refs else []
-        return {(position.venue_account_id, position.venue_trade_index): position.size for position in positions}
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                positions = await provider.open_positions(refs) if refs else []
+        except _SILENT as error:
+            logger.warning("Venue {venue} does not tell its positions: {why}", venue=provider.name, why=error)
+            return None
+        return {(position.venue_account_id, position.venue_trade_index): position for position in positions}
 
     async def _catch_up(self, provider: BaseTradingProvider, trades: Sequence[Trade]) -> None:
         """Book every execution of a position again; those that are booked already change nothing."""
@@ -267,12 +269,31 @@ def _of_intent(kind: str, act: Callable[[], Awaitable[None]], intent: Intent) ->
     return _Turn(kind, act, (intent.order_id,), intent.id)
 
 
+def _leave(turn: _Turn) -> None:
+    SETTLEMENT_PROBLEMS.labels("locked").inc()
+    logger.info("Left to the next pass, its rows are held: {kind} {orders}", kind=turn.kind, orders=turn.order_ids)
+
+
 def _by_position(trades: Iterable[Trade]) -> dict[tuple[int, str], list[Trade]]:
     """The trades of each position of a venue: (venue account, the venue's index)."""
     shared: dict[tuple[int, str], list[Trade]] = defaultdict(list)
     for trade in trades:
         shared[trade.venue_account_id, trade.venue_trade_index or ""].append(trade)
     return shared
+
+
+def _agree(trades: Iterable[Trade], position: VenuePosition | None) -> bool:
+    """Whether trades hold together what their venue holds."""
+    return _sum(trade.size for trade in trades) == (position.size if position else ZERO)
+
+
+def _tells(trades: Iterable[Trade], position: VenuePosition, margins: Mapping[int, Decimal]) -> bool:
+    """Whether what trades show of their position's margin is what it is."""
+    return _sum(margins.get(trade.id, ZERO) for trade in trades) == position.margin
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return sum(amounts, ZERO)
 
 
 def _raise_first(outcomes: Iterable[object]) -> None:

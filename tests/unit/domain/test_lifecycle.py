@@ -50,7 +50,7 @@ INTENTS = """
 new -> sent rejected
 sent -> resting done rejected
 resting -> done rejected
-rejected -> done
+rejected -> done resting
 done ->
 """
 DEPOSITS = """
