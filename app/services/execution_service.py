@@ -93,10 +93,12 @@ class ExecutionService:
             found = {intent.id: intent for intent in await work.intents.rows(ids)}
         is_one_trade = len({intent.trade_id for intent in found.values()}) == 1
         self._waiting |= found.keys()
-        outcomes = await asyncio.gather(
-            *(self._send_in_turn(found[intent_id], skip=not is_one_trade) for intent_id in ids if intent_id in found),
-            return_exceptions=True,
-        )
+        turns = [self._send_in_turn(found[i], skip=not is_one_trade) for i in ids if i in found]
+        try:
+            outcomes = await asyncio.gather(*turns, return_exceptions=True)
+        finally:
+            # Also of those that were cancelled before they began.
+            self._waiting -= found.keys()
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -116,7 +118,7 @@ class ExecutionService:
         return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
 
     async def _take(
-        self, work: UnitOfWork, intent_ids: Sequence[int], *, skip: bool
+        self, work: UnitOfWork, intent_ids: Sequence[int], *, skip: bool = False
     ) -> tuple[Sequence[Intent], Sequence[int]]:
         """Those that are ours to send now, and the ids of those that trading states forbid.
 
@@ -138,17 +140,14 @@ class ExecutionService:
 
     async def _send_in_turn(self, intent: Intent, *, skip: bool) -> None:
         """Take an intent once it is its turn: its time to land begins when it is sent, not while it waits here."""
-        try:
-            async with self._slots.slot(intent.venue_account_id):
-                async with self._uow() as work:
-                    taken, halted = await self._take(work, [intent.id], skip=skip)
-                await buggify("intent.taken")
-                for intent_id in halted:
-                    await self._booking.refuse_unsent(intent_id, HALTED_CODE)
-                for one in taken:
-                    await self._deliver(one)
-        finally:
-            self._waiting.discard(intent.id)
+        async with self._slots.slot(intent.venue_account_id):
+            async with self._uow() as work:
+                taken, halted = await self._take(work, [intent.id], skip=skip)
+            await buggify("intent.taken")
+            for intent_id in halted:
+                await self._booking.refuse_unsent(intent_id, HALTED_CODE)
+            for one in taken:
+                await self._deliver(one)
 
     async def _deliver(self, intent: Intent) -> None:
         try:
