@@ -12,7 +12,7 @@ from tests.simulation.clock import SimulatedClock
 # Some arrive after their deadline, and are refused.
 LATEST_SECONDS = 14.0
 CALM = FaultRates()
-ROUGH = FaultRates(reject=0.04, timeout_before=0.04, timeout_after=0.06, late=0.05, duplicate=0.15, refuse_close=0.1)
+ROUGH = FaultRates(reject=0.04, timeout_before=0.04, timeout_after=0.08, late=0.15, duplicate=0.15, refuse_close=0.1)
 
 
 @dataclass

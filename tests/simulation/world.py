@@ -118,7 +118,7 @@ class World:
     async def step(self) -> None:
         """Let one thing happen, anywhere; then everything that must always hold is checked."""
         chance = self.random
-        await self.pass_time(chance.choice([0.0, 0.05, 0.1, 0.5, 1.0]))
+        await self.pass_time(chance.choice([0.0, 0.05, 0.1, 0.5, 1.0, 2.0]))
         if chance.random() < 0.01:
             await self.pass_time(chance.uniform(3, 20))
         if chance.random() < 0.015:
