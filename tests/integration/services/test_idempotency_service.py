@@ -14,6 +14,7 @@ from app.models.event import IdempotencyRecord
 from app.services.idempotency_service import Bound, Fresh, Stored
 from tests.desks import Desk
 from tests.fakes import Act
+from tests.waiting import until
 
 ASKED = "fingerprint"
 
@@ -150,6 +151,42 @@ async def test_a_run_held_for_dead_closes_nothing_twice(desk: Desk) -> None:
 
     assert len([outcome for outcome in outcomes if isinstance(outcome, Conflict)]) == 1
     assert len(desk.venue.orders) == 2
+
+
+async def test_a_run_that_is_only_slow_is_told_of_and_not_run_again(desk: Desk) -> None:
+    """The first waits for the venue for longer than its lock lasts; whoever takes over finds its order."""
+    await begin(desk, "k")
+    desk.venue.will("open", Act.HANG)
+    first = asyncio.create_task(desk.open(key="k"))
+    await until(lambda: desk.venue.calls)
+    await die(desk, "k")
+
+    taken_over = await begin(desk, "k")
+    assert isinstance(taken_over, Bound)
+    meanwhile = await desk.trading.placed(desk.user_id, taken_over.order_id)
+    desk.venue.gate.set()
+    placed = await first
+    await desk.idempotency.store(desk.user_id, "k", 201, b"first")
+
+    assert (meanwhile.order.status, placed.order.status) == (OrderStatus.SUBMITTED, OrderStatus.FILLED)
+    assert taken_over.order_id == placed.order.id
+    assert await begin(desk, "k") == Stored(201, b"first")
+    assert len(desk.venue.orders) == 1
+
+
+async def test_a_slow_run_that_fails_frees_the_key_for_no_second_order(desk: Desk) -> None:
+    """The first was held for dead, and gives its key up while the second runs: a third comes in between."""
+    await begin(desk, "k")
+    await die(desk, "k")
+    assert await begin(desk, "k") == Fresh()
+    await desk.idempotency.abandon(desk.user_id, "k")
+    third = await begin(desk, "k")
+
+    outcomes = await asyncio.gather(desk.open(key="k"), desk.open(key="k"), return_exceptions=True)
+
+    assert third == Fresh()
+    assert [type(outcome) for outcome in outcomes].count(Conflict) == 1
+    assert len(await order_ids(desk)) == len(desk.venue.orders) == 1
 
 
 async def test_10_keys_with_20_requests_each_open_10_trades(desk: Desk) -> None:

@@ -141,6 +141,31 @@ async def test_a_part_is_closed_once(trader: Trader) -> None:
     refusal(await trader.close(opened, "?fraction=0.25", key="half"), 422, "IDEMPOTENCY_KEY_REUSED")
 
 
+async def test_of_twenty_closes_of_a_part_at_once_one_closes(trader: Trader) -> None:
+    opened = await trader.open()
+
+    answers = await asyncio.gather(*(trader.close(opened, "?fraction=0.5", key="halves") for _ in range(20)))
+
+    told = {answer.content for answer in answers if answer.status_code == 200}
+    assert len(told) == 1
+    for answer in answers:
+        if answer.status_code != 200:
+            refusal(answer, 409, "IDEMPOTENCY_IN_FLIGHT")
+    assert (await trader.trade(opened))["size"] == 0.01
+    assert (await trader.close(opened, "?fraction=0.5", key="halves")).content in told
+
+
+async def test_what_is_kept_of_a_request_holds_none_of_its_secrets(trader: Trader, container: Container) -> None:
+    answer = await trader.send("POST", "/trades", BTC, key="kept")
+    async with container.uow() as work:
+        kept = await work.idempotency.of_key(trader.person.id, "kept")
+
+    assert kept is not None
+    assert (kept.response_body, len(kept.fingerprint)) == (answer.content, 64)
+    for secret in (trader.person.access_token, trader.person.refresh_token, trader.person.password):
+        assert secret.encode() not in (kept.response_body or b"") + kept.fingerprint.encode()
+
+
 async def test_an_exit_is_attached_once(trader: Trader) -> None:
     opened = await trader.open()
     body = {"trade_id": opened["trade_id"], "order_type": "TRAILING_STOP", "trailing_stop_distance": 500}
