@@ -55,7 +55,9 @@ class Repository[M: Base]:
             return
         kept = ("id", *names)
         values = {_given(name): [getattr(row, name) for row in rows] for name in kept}
-        await self.session.execute(_write_statement(cast(Any, self.model).__table__, kept), values)
+        # Or each row would be written on its own before.
+        with self.session.no_autoflush:
+            await self.session.execute(_write_statement(cast(Any, self.model).__table__, kept), values)
         for row in rows:
             for name in names:
                 set_committed_value(row, name, getattr(row, name))
