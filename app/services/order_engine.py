@@ -64,7 +64,7 @@ class OrderEngine:
             return
         is_judged = False
         try:
-            kept = self._board.kept(tick.pair_id, -1) if watch.is_unarmed else ()
+            kept = self._board.kept(tick.pair_id, -1) if watch.is_armed_by(tick) else ()
             self._queue_matches(self._matching.on_tick(tick))
             self._work.push(watch, watch.on_tick(tick, kept))
             is_judged = True

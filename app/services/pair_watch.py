@@ -74,11 +74,15 @@ class PairWatch:
         """Whether its orders still wait for the first tick."""
         return self._unarmed is not None
 
+    def is_armed_by(self, tick: Tick) -> bool:
+        """Whether a tick is the first from the checkpoint on, which arms its orders: it alone needs the kept ones."""
+        return self._unarmed is not None and tick.sequence >= self._start
+
     def on_tick(self, tick: Tick, kept: Sequence[Tick]) -> list[Crossed]:
         """Judge one tick; what it fired. Ticks up to the checkpoint are only taken as given again."""
         if tick.sequence < self._start:
             return []
-        late = self._arm(kept, tick) if self._unarmed is not None else []
+        late = self._arm(kept, tick) if self.is_armed_by(tick) else []
         if tick.sequence <= self._judged:
             return late
         self._judged = tick.sequence

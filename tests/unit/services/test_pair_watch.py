@@ -306,7 +306,7 @@ class Engine:
 
     def on_tick(self, each: Tick) -> None:
         self._kept = [*self._kept, each][-KEPT:]
-        self._push(self.watch.on_tick(each, self._kept if self.watch.is_unarmed else ()))
+        self._push(self.watch.on_tick(each, self._kept if self.watch.is_armed_by(each) else ()))
         while self._queue and self._chance.random() < 0.4:
             self._settle()
         if self._chance.random() < 0.3:
