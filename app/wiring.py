@@ -31,6 +31,7 @@ from app.services.order_engine import OrderEngine
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
+from app.services.providers.base import BaseTradingProvider
 from app.services.providers.factory import ProviderFactory
 from app.services.providers.faults import with_faults
 from app.services.providers.registry import PaperFeedChoice, PaperTerms, paper_feed, paper_provider
@@ -84,17 +85,15 @@ async def wire_trading(
     paper = paper_provider(engine_uow, board, directory, clock, _paper_terms(settings))
     faulty = partial(with_faults, entries=settings.venue_faults, seed=settings.faults_seed, clock=clock)
     engine_venue, venue = faulty(paper), faulty(paper.on_pool(uow))
-    engine_factory = ProviderFactory({paper.name: engine_venue})
-    factory = ProviderFactory({paper.name: venue})
+    engine_factory, factory = ProviderFactory({paper.name: engine_venue}), ProviderFactory({paper.name: venue})
     router = ProviderRouter(factory, _rules(settings), directory)
     await directory.refresh(paper)
 
-    netting = [paper.name] if paper.capabilities.netting else []
+    netting = _netting(paper)
     booking = BookingService(engine_uow, board, clock, netting)
-    for each in (engine_venue, venue):
-        each.on_fill(booking.book_fill)
     funding = FundingService(engine_uow, engine_factory, directory)
-    paper.on_funding(funding.book)
+    _listen(engine_venue, booking, funding)
+    _listen(venue, booking, funding)
     market = MarketView(uow, directory, router, board, clock, settings.caps)
     execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock, netting), clock)
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
@@ -106,13 +105,9 @@ async def wire_trading(
     switches = DeadManSwitchService(engine_uow, cancels)
     lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", _holder(), predecessor_is_dead=predecessor_is_dead)
     engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
-    monitor = OrderMonitoringService(engine, lease, broadcast)
-    board.subscribe(monitor.on_tick)
-    board.add_gate(monitor.keep_up)
-    candles = CandleWriter(engine_uow)
-    board.subscribe(candles.on_tick)
+    monitor, candles = OrderMonitoringService(engine, lease, broadcast), CandleWriter(engine_uow)
+    _show_ticks(board, monitor, candles)
     idempotency = IdempotencyService(uow)
-    pair_ids = [pair.id for pair in directory.listed(venue=paper.name)]
     return Trading(
         directory=directory,
         board=board,
@@ -130,12 +125,30 @@ async def wire_trading(
             partial(settle_forever, settlement, funding, idempotency, paper.name),
             states.guard,
             switches.watch,
-            partial(monitor.run, pair_ids),
+            partial(monitor.run, [pair.id for pair in directory.listed(venue=paper.name)]),
             candles.run,
             board.run,
             *_checks(settings, engine_uow),
         ],
     )
+
+
+def _listen(venue: BaseTradingProvider, booking: BookingService, funding: FundingService) -> None:
+    """Book what a venue tells unasked."""
+    venue.on_fill(booking.book_fill)
+    venue.on_funding(funding.book)
+
+
+def _netting(venue: BaseTradingProvider) -> list[str]:
+    """The name of a venue that nets."""
+    return [venue.name] if venue.capabilities.netting else []
+
+
+def _show_ticks(board: PriceFeedService, monitor: OrderMonitoringService, candles: CandleWriter) -> None:
+    """Every tick is judged before it is written down; the feed waits for who judges."""
+    board.subscribe(monitor.on_tick)
+    board.add_gate(monitor.keep_up)
+    board.subscribe(candles.on_tick)
 
 
 def _rules(settings: Settings) -> RoutingRules:

@@ -97,19 +97,14 @@ class BroadcastBridge:
 
 def _payloads(messages: list[list[str]]) -> list[str]:
     """Messages as JSON arrays of (topic, message), each once and none longer than a payload may be."""
-    payloads: list[str] = []
-    group: list[bytes] = []
-    size = 2
-    for encoded in dict.fromkeys(orjson.dumps(message) for message in messages):
-        if len(encoded) + 2 > PAYLOAD_BYTES:
+    groups: list[list[bytes]] = []
+    size = PAYLOAD_BYTES
+    for encoded in dict.fromkeys(map(orjson.dumps, messages)):
+        if len(encoded) + len("[]") > PAYLOAD_BYTES:
             continue
-        if size + len(encoded) + 1 > PAYLOAD_BYTES:
-            payloads.append(_joined(group))
-            group, size = [], 2
-        group.append(encoded)
-        size += len(encoded) + 1
-    return [*payloads, _joined(group)] if group else payloads
-
-
-def _joined(group: list[bytes]) -> str:
-    return (b"[" + b",".join(group) + b"]").decode()
+        size += len(encoded) + len(",")
+        if size > PAYLOAD_BYTES:
+            groups.append([])
+            size = len("[]") + len(encoded)
+        groups[-1].append(encoded)
+    return [(b"[" + b",".join(group) + b"]").decode() for group in groups]

@@ -47,12 +47,11 @@ class FairSlots:
 
     def _grant_one(self, key: int) -> None:
         """Let the first of a key that still waits have a slot, and the key wait behind the others again."""
-        line = self._waiting[key]
-        while line and line[0].done():
-            line.popleft()
-        if line and self._held.get(key, 0) < self._each:
+        line = self._waiting[key] = deque(turn for turn in self._waiting[key] if not turn.done())
+        held = self._held.get(key, 0)
+        if line and held < self._each:
             self._free -= 1
-            self._held[key] = self._held.get(key, 0) + 1
+            self._held[key] = held + 1
             line.popleft().set_result(None)
             self._waiting.move_to_end(key)
         if not line:

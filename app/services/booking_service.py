@@ -151,8 +151,7 @@ class BookingService:
         if result.outcome is VenueOutcome.REJECTED:
             booked.finish(cancel, IntentStatus.REJECTED, _reason(result))
             if order.status is OrderStatus.PENDING_CANCEL:
-                stays = OrderStatus.PARTIALLY_FILLED if order.filled_quantity else OrderStatus.PENDING
-                booked.move(order, stays, EventType.ORDER_UPDATED, "cancel_failed")
+                booked.move(order, _before_cancel(order), EventType.ORDER_UPDATED, "cancel_failed")
             await conclude(booked)
             return
         if result.outcome in (VenueOutcome.CANCELLED, VenueOutcome.FILLED):
@@ -296,6 +295,10 @@ def _ends(intent: Intent, order: Order, *, is_news: bool) -> bool:
 def _is_worth_another(booked: BookedTrade, order: Order, reason: str) -> bool:
     is_closing = booked.trade.status is TradeStatus.CLOSING and booked.trade.size > ZERO
     return is_closing and reason not in LET_GO and order.attempt + 1 < ATTEMPTS
+
+
+def _before_cancel(order: Order) -> OrderStatus:
+    return OrderStatus.PARTIALLY_FILLED if order.filled_quantity else OrderStatus.PENDING
 
 
 def _reason(result: TradeResult) -> str:

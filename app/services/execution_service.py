@@ -16,7 +16,7 @@ from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
 from app.domain.lifecycle import LIVE_ORDER
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
-from app.domain.trading_state import HALTED_CODE, Subject
+from app.domain.trading_state import HALTED_CODE, Ruling, Subject
 from app.models.market import Pair
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -215,12 +215,11 @@ async def _forbidden(work: UnitOfWork, intents: Sequence[Intent], trades: Mappin
     """The ids of the intents that may not be sent now: none of a halted market, no opening of a reducing one."""
     subjects = {i.id: Subject(trades[i.trade_id].user_id, i.pair_id, i.provider) for i in intents}
     rulings = await work.trading_states.states_for(set(subjects.values()))
-    return [
-        intent.id
-        for intent in intents
-        if not rulings[subjects[intent.id]].may_send
-        or (intent.kind is IntentKind.OPEN and not rulings[subjects[intent.id]].may_open)
-    ]
+    return [intent.id for intent in intents if not _may_be_sent(intent, rulings[subjects[intent.id]])]
+
+
+def _may_be_sent(intent: Intent, ruling: Ruling) -> bool:
+    return ruling.may_open if intent.kind is IntentKind.OPEN else ruling.may_send
 
 
 def _subject(intent: Intent) -> int:

@@ -140,9 +140,8 @@ class OrderEngine:
             rows = await work.orders.retryable(pair_ids)
             self._work.has_latched = bool(rows) or await work.orders.any_latched(pair_ids)
         for order in rows:
-            crossed = latched_crossing(order)
-            if crossed is not None and not self._work.is_queued(order.id, order.version):
-                self._work.push(self._watches[order.pair_id], [crossed])
+            if not self._work.is_queued(order.id, order.version):
+                self._work.push(self._watches[order.pair_id], _latched(order))
 
     async def checkpoint(self, lease: LeaseKeeper, token: int) -> None:
         """Write each pair's newest savable state under the fencing token; LeaseLost where another has taken over.
@@ -188,3 +187,8 @@ class OrderEngine:
                 fired += [(watch, crossed) for crossed in watch.watch(order, kept)]
         for watch, crossed in sorted(fired, key=lambda item: item[1].by_tick):
             self._work.push(watch, [crossed])
+
+
+def _latched(order: Order) -> Sequence[Crossed]:
+    crossed = latched_crossing(order)
+    return [] if crossed is None else [crossed]

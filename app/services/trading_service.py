@@ -151,7 +151,7 @@ class TradingService:
             if trade is None:
                 raise NotFound(order_id=order_id)
             siblings = await work.orders.of_trade(trade.id)
-        return Placed(order, trade, [sibling for sibling in siblings if sibling.role is OrderRole.EXIT])
+        return Placed(order, trade, _exits_among(siblings))
 
     async def preview(self, trader: Trader, terms: OpenTerms) -> Preview:
         """What opening would mean, and every refusal it would meet, with no effect."""
@@ -337,6 +337,10 @@ class TradingService:
 
 def _intent(work: UnitOfWork, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:
     return intent_row(order, trade, kind, payload, work.intents.due_in(SEND_GRACE))
+
+
+def _exits_among(orders: Sequence[Order]) -> Sequence[Order]:
+    return [order for order in orders if order.role is OrderRole.EXIT]
 
 
 async def asked_before(work: UnitOfWork, user_id: int, client_order_id: str | None, asked: str) -> Order | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import batched
+from operator import attrgetter
 
 from loguru import logger
 
@@ -14,7 +15,7 @@ from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.claim_service import ClaimOutcome, ClaimService, Crossed
 from app.services.execution_service import ExecutionService
 from app.services.pair_watch import PairWatch, Unsettled
-from app.services.providers.base import MatchingVenue
+from app.services.providers.base import Match, MatchingVenue
 from app.services.trigger_queue import TriggerQueue
 
 BATCH = 100
@@ -75,7 +76,7 @@ class TriggerWork:
                 done = await self._settle_batch(batch)
                 left = left[len(batch) :]
                 self.queue.settle(done)
-                self.queue.defer([item for item in batch if item not in done])
+                self.queue.defer(sorted(set(batch) - done, key=attrgetter("sequence")))
                 settled += len(done)
         except Exception as error:
             if not is_passing(error):
@@ -127,10 +128,10 @@ class TriggerWork:
         return done
 
     async def _settle_together(self, batch: Sequence[Unsettled]) -> set[Unsettled]:
-        crossed = {item: item.subject for item in batch if isinstance(item.subject, Crossed)}
+        crossed, matches = _crossed(batch), _matches(batch)
         if crossed:
             return await self._claim(crossed)
-        await self._matching.book([item.subject for item in batch if not isinstance(item.subject, Crossed)])
+        await self._matching.book(matches)
         return set(batch)
 
     async def _give_up(self, item: Unsettled, error: Exception) -> None:
@@ -158,3 +159,11 @@ class TriggerWork:
             # Beside the queue, so that a slow venue holds up no further claim.
             self._execution.start(intent_ids)
         return done
+
+
+def _crossed(batch: Sequence[Unsettled]) -> dict[Unsettled, Crossed]:
+    return {item: item.subject for item in batch if isinstance(item.subject, Crossed)}
+
+
+def _matches(batch: Sequence[Unsettled]) -> list[Match]:
+    return [item.subject for item in batch if not isinstance(item.subject, Crossed)]
