@@ -149,6 +149,8 @@ class User:
             except httpx2.HTTPError:
                 await asyncio.wait_for(self.server.gone(), 60)
                 raise ServerDied from None
+            if answer.status_code == 500:
+                await self.server.installation.expire_locks()
             is_open = answer.status_code >= 500 and _code(answer) != "TRADE_EXECUTION_FAILED"
             return None if is_open or _code(answer) == "IDEMPOTENCY_IN_FLIGHT" else answer
 

@@ -37,11 +37,11 @@ LEAST_ROUNDS = 3
 
 @dataclass(frozen=True)
 class Death:
-    """Where the server dies, at which pass; `while_prices_fall`: what ticks do kills it, else what users do."""
+    """Where the server dies, at which pass, and who brings it there: users, settlement, or falling prices."""
 
     point: str
     nth: int = 1
-    while_prices_fall: bool = False
+    by: str = "users"
 
 
 def _request(point: str, nth: int) -> Death:
@@ -49,7 +49,7 @@ def _request(point: str, nth: int) -> Death:
 
 
 def _tick(point: str) -> Death:
-    return Death(point, while_prices_fall=True)
+    return Death(point, by="prices")
 
 
 # Each chain is one installation that dies at each of its points in turn. Waves 2 to 8 of the market do, in this order:
@@ -58,7 +58,7 @@ CHAINS = {
     "opening": [
         _request("open.committed", 2),
         _request("intent.taken", 3),
-        _request("settlement.asked", 1),
+        Death("settlement.asked", by="settlement"),
         _request("venue.committed", 4),
         _request("intent.answered", 2),
         _request("intent.booked", 3),
@@ -88,8 +88,9 @@ CHAINS = {
         _tick("intent.booked"),
     ],
 }
-# Raised in one life of the server, at the pass that is named.
-RAISED = dict(zip(POINTS, range(1, len(POINTS) + 1), strict=True))
+# Users do some things once; of all others a different pass is made to fail at each point.
+ONCE = ("close.committed", "cancel.committed", "settlement.asked")
+RAISED = {point: 1 if point in ONCE else 2 + number % 5 for number, point in enumerate(POINTS)}
 
 
 @dataclass
@@ -114,14 +115,10 @@ class Chain:
             raise ServerDied
         await self._is_dead(death)
 
-    async def die_of_ticks(self, death: Death) -> None:
-        """Live while prices fall until the fault point is reached."""
-        await self.server.launch(
-            "serve",
-            PORT=str(self.server.port),
-            PAPER_REPLAY_SPEED=str(FAST),
-            FAULTS=f"{death.point}:kill:nth={death.nth}",
-        )
+    async def die_alone(self, death: Death, speed: int = 1) -> None:
+        """Live until the fault point is reached by what ticks or settlement do."""
+        settings = {"PORT": str(self.server.port), "PAPER_REPLAY_SPEED": str(speed)}
+        await self.server.launch("serve", FAULTS=f"{death.point}:kill:nth={death.nth}", **settings)
         await until(lambda: not self.server.is_alive, seconds=90)
         await self._is_dead(death)
 
@@ -130,7 +127,7 @@ class Chain:
         await self.server.start(**settings)
         await self.user.carry_on()
         await self.server.end(signal.SIGKILL)
-        await self._expire_locks()
+        await self.installation.expire_locks()
 
     async def finish_market(self, **settings: str) -> None:
         """Live until prices have fallen and nothing is on its way."""
@@ -160,13 +157,7 @@ class Chain:
 
     async def _is_dead(self, death: Death) -> None:
         assert await self.server.gone() == -signal.SIGKILL, f"{death}: {self.server.tail()}"
-        await self._expire_locks()
-
-    async def _expire_locks(self) -> None:
-        """A request that died holds its key for a minute; that minute ends now."""
-        await self.installation.query(
-            "UPDATE idempotency_records SET locked_until = now() - interval '1 second' WHERE locked_until IS NOT NULL"
-        )
+        await self.installation.expire_locks()
 
 
 @asynccontextmanager
@@ -198,12 +189,15 @@ async def test_it_dies_at_each_point_and_keeps_its_promises(
 ) -> None:
     async with new_chain(new_database, tmp_path) as chain:
         for death in deaths:
-            if not death.while_prices_fall:
-                await chain.die_of_requests(death)
+            match death.by:
+                case "users":
+                    await chain.die_of_requests(death)
+                case "settlement":
+                    await chain.die_alone(death)
         await chain.finish_requests()
         for death in deaths:
-            if death.while_prices_fall:
-                await chain.die_of_ticks(death)
+            if death.by == "prices":
+                await chain.die_alone(death, FAST)
         await chain.finish_market()
         await chain.verify(len(deaths))
 

@@ -21,7 +21,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.recorded, pytest.mark.crash]
 
-KILLS = int(os.environ.get("KILLS", "3"))
+KILLS = int(os.environ.get("KILLS", "5"))
 POSITIONS = 60
 SEED = 9
 
