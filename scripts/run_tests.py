@@ -1,4 +1,4 @@
-"""Runs the whole test suite: unit tests once, integration tests in every mode that can run here; measures coverage.
+"""Runs all tests: unit and simulation once, integration in every mode that can run here; measures coverage.
 
 python -m scripts.run_tests [pytest arguments]
 
@@ -51,6 +51,7 @@ class Coverage:
 
 STAGES = (
     Stage("unit", "tests/unit", "embedded"),
+    Stage("simulation", "tests/simulation", "embedded"),
     Stage("integration, embedded", "tests/integration", "embedded"),
     Stage("integration, full", "tests/integration", "full"),
 )

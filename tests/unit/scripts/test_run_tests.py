@@ -63,7 +63,8 @@ def test_the_summary_tells_every_stage(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setenv("TEST_DATABASE_URL", UNREACHABLE)
     monkeypatch.delenv("CI", raising=False)
     assert main(["-k", "x"]) == 1
-    unit, embedded, full = capsys.readouterr().out.splitlines()[-3:]
+    unit, simulation, embedded, full = capsys.readouterr().out.splitlines()[-4:]
     assert unit.startswith("FAIL  unit: pytest ended with 1")
+    assert simulation.startswith("ok    simulation:")
     assert embedded.startswith("ok    integration, embedded:")
     assert full.startswith("ok    integration, full: left out: PostgreSQL")
