@@ -75,10 +75,10 @@ TRADES = (
     ),
     _always(
         "entry_and_trade",
-        "trades that wait for an entry which has ended, or ended while their entry can still fill",
+        "trades that wait for an entry which has ended, or are over while their entry can still fill",
         """SELECT t.id FROM trades t
             WHERE {recent} AND ((t.status IN ('pending', 'submitted') AND NOT {entry_lives})
-                OR (t.status IN ('cancelled', 'failed') AND {entry_lives}))""",
+                OR ({is_over} AND {entry_lives}))""",
     ),
     _always(
         "closing_has_effect",
