@@ -25,6 +25,7 @@ from app.services.auth_service import AuthService, SessionLife
 from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.exit_order_service import ExitOrderService
 from app.services.idempotency_service import IdempotencyService
+from app.services.lease_keeper import LIFE
 from app.services.market_view import MarketView
 from app.services.order_monitoring_service import OrderMonitoringService
 from app.services.pair_directory import PairDirectory
@@ -167,7 +168,13 @@ async def _databases(settings: Settings, stack: AsyncExitStack, loops: list[Loop
         pool_timeout=settings.database_pool_timeout,
     )
     stack.push_async_callback(database.aclose)
-    engine_database = Database(url, application_name="marqetfi engine", pool_size=ENGINE_POOL_SIZE)
+    engine_database = Database(
+        url,
+        application_name="marqetfi engine",
+        pool_size=ENGINE_POOL_SIZE,
+        # An engine that is paused in a transaction must not keep the next one from the lease row.
+        idle_in_transaction_timeout_seconds=LIFE.total_seconds(),
+    )
     stack.push_async_callback(engine_database.aclose)
     return database, engine_database
 

@@ -1,7 +1,7 @@
 """A market that falls in steps, and what one user does before it falls: known ends, whatever dies on the way."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -129,16 +129,29 @@ class User:
             answer = await self._ask(client, "POST", "/api/v1/trading/orders", f"{key}-exit", exits)
             assert answer.status_code == 201, answer.text
         if name == "withdrawn":
-            answer = await self._ask(client, "DELETE", f"/api/v1/trading/orders/{told['order_id']}", None, None)
-            # One that was carried out before it was answered finds nothing left to cancel.
-            assert answer.status_code in (200, 409), answer.text
+            await until(lambda: self._is_cancelled(client, told["order_id"]), seconds=60)
         if name == "by hand":
             path = f"/api/v1/trading/trades/{told['pair_id']}/{told['trade_index']}"
-            answer = await self._ask(client, "DELETE", path, f"{key}-close", None)
+            # An entry whose outcome is not known yet can neither be closed nor cancelled.
+            answer = await self._ask(client, "DELETE", path, f"{key}-close", None, not_yet=("CONFLICT",))
             assert answer.status_code == 200, answer.text
 
+    async def _is_cancelled(self, client: httpx2.AsyncClient, order_id: int) -> bool:
+        """Ask for the cancel of an order, and whether it is cancelled: that may have been done unanswered."""
+        path = f"/api/v1/trading/orders/{order_id}"
+        answer = await self._ask(client, "DELETE", path, None, None)
+        assert answer.status_code in (200, 409), answer.text
+        order = await self._ask(client, "GET", path, None, None)
+        return bool(order.json()["status"] == "cancelled")
+
     async def _ask(
-        self, client: httpx2.AsyncClient, method: str, path: str, key: str | None, body: Mapping[str, Any] | None
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        path: str,
+        key: str | None,
+        body: Mapping[str, Any] | None,
+        not_yet: Sequence[str] = (),
     ) -> httpx2.Response:
         """Ask until there is an answer that decides; ServerDied when the server goes away first."""
         headers = {**self._headers, **({"Idempotency-Key": key} if key else {})}
@@ -152,7 +165,7 @@ class User:
             if answer.status_code == 500:
                 await self.server.installation.expire_locks()
             is_open = answer.status_code >= 500 and _code(answer) != "TRADE_EXECUTION_FAILED"
-            return None if is_open or _code(answer) == "IDEMPOTENCY_IN_FLIGHT" else answer
+            return None if is_open or _code(answer) in ("IDEMPOTENCY_IN_FLIGHT", *not_yet) else answer
 
         found = await until(decided, seconds=60)
         assert found is not None
