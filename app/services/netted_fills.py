@@ -122,7 +122,10 @@ async def own_part(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> V
 
 
 async def lacks_fills(booked: BookedTrade, intent: Intent, result: TradeResult) -> bool:
-    """Whether the last fill of an order was told, and less than it was for: an earlier one may be unheard of."""
+    """Whether the last fill of an order was told, and an earlier one may be unheard of.
+
+    A close is for a known size. What an entry was for is an estimate, but its last fill tells what the position is.
+    """
     if result.outcome is not VenueOutcome.FILLED or intent.status is IntentStatus.DONE:
         return False
     order, fills = booked.order(intent.order_id), booked.work.fills
@@ -132,7 +135,8 @@ async def lacks_fills(booked: BookedTrade, intent: Intent, result: TradeResult) 
             told += fill.quantity
     if intent.kind is IntentKind.CLOSE:
         return await fills.filled_since(order.id, intent.sent_at) + told < Decimal(intent.payload["size"])
-    return order.filled_quantity + told < order.quantity
+    held = sum((each.trade.size for each in (booked, *booked.siblings)), told)
+    return bool(result.fills) and result.fills[-1].size_left > held
 
 
 async def _take(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> None:
