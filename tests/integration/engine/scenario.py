@@ -74,10 +74,9 @@ class ServerDied(Exception):
 
 @dataclass
 class Asked:
-    """What became of one opening: None where no answer came yet, and the trade of one that was accepted."""
+    """What became of one opening: its last answer, and the states that its trade may end in."""
 
-    name: str
-    end: str
+    ends: set[str]
     answer: Mapping[str, Any] | None = None
     is_refused: bool = False
 
@@ -114,7 +113,7 @@ class User:
     async def _do(self, client: httpx2.AsyncClient, name: str) -> None:
         """Open one trade, and do to it what the scenario wants; every step may have been done before."""
         opening, key = OPENINGS[name], f"{self.rounds}-{name.replace(' ', '-')}"
-        asked = self.asked.setdefault(key, Asked(name, opening.end))
+        asked = self.asked.setdefault(key, Asked({opening.end}))
         body = {"asset": PAIR, "collateral": 50, "leverage": 10, **opening.body}
         answer = await self._ask(client, "POST", "/api/v1/trading/trades", key, body)
         if answer.status_code != 201:
@@ -124,6 +123,9 @@ class User:
         told = answer.json()
         assert asked.answer is None or asked.answer == told, f"{key} was answered twice, and not alike"
         asked.answer = told
+        if told["status"] == "pending" and name not in ("limit", "withdrawn"):
+            # Accepted and not yet known: the venue may never have heard of it.
+            asked.ends.add("failed")
         if name == "kept":
             exits = {"trade_id": told["trade_id"], "order_type": "TAKE_PROFIT", "take_profit_price": 50000}
             answer = await self._ask(client, "POST", "/api/v1/trading/orders", f"{key}-exit", exits)
@@ -135,6 +137,8 @@ class User:
             # An entry whose outcome is not known yet can neither be closed nor cancelled.
             answer = await self._ask(client, "DELETE", path, f"{key}-close", None, not_yet=("CONFLICT",))
             assert answer.status_code == 200, answer.text
+            if answer.json()["status"] == "closing":
+                asked.ends.add("open")
 
     async def _is_cancelled(self, client: httpx2.AsyncClient, order_id: int) -> bool:
         """Ask for the cancel of an order, and whether it is cancelled: that may have been done unanswered."""
