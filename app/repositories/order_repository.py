@@ -69,6 +69,15 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         query = select(Order).where(Order.trade_id == trade_id).order_by(Order.id).with_for_update()
         return await self.all_of(query.execution_options(populate_existing=True))
 
+    async def of_trades_locked(self, trade_ids: Sequence[int]) -> dict[int, list[Order]]:
+        """Every order of trades as it is now, by trade, oldest first; all locked together in ascending order of id."""
+        query = select(Order).where(Order.trade_id.in_(trade_ids)).order_by(Order.id).with_for_update()
+        found: dict[int, list[Order]] = {trade_id: [] for trade_id in trade_ids}
+        for order in await self.all_of(query.execution_options(populate_existing=True)):
+            if order.trade_id is not None:
+                found[order.trade_id].append(order)
+        return found
+
     async def exit_ids(self, trade_ids: Sequence[int], statuses: Iterable[OrderStatus]) -> dict[int, list[int]]:
         """The ids of the trades' exits that have one of the statuses, by trade."""
         query = select(Order.trade_id, Order.id).where(

@@ -9,7 +9,7 @@ from app.core.json import encode
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.domain.events import EventType, order_event
 from app.domain.intents import is_engines, is_whole
-from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
+from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE, UNFILLED_TRADE
 from app.domain.money import ZERO
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition
 from app.models.trading import Intent, Order
@@ -129,10 +129,8 @@ class BookingService:
     async def _lock_all(self, work: UnitOfWork, trade_ids: Collection[int]) -> list[BookedTrade]:
         now = self._clock.now()
         trades = await work.trades.locked(sorted(trade_ids))
-        return [
-            BookedTrade(work, now, trade, list(await work.orders.of_trade_locked(trade_id)))
-            for trade_id, trade in trades.items()
-        ]
+        orders = await work.orders.of_trades_locked(list(trades))
+        return [BookedTrade(work, now, trade, orders[trade_id]) for trade_id, trade in trades.items()]
 
     async def _lock_with_siblings(self, work: UnitOfWork, intent: Intent) -> BookedTrade:
         """The trade of an intent, and on a venue that nets the others of its position, which it changes too."""
@@ -228,6 +226,11 @@ class BookingService:
             if order.status is not OrderStatus.PENDING:
                 await rearm(booked, self._board, order, REST_OF_ENTRY)
             booked.reopen("part_closed")
+        elif not order.filled_quantity:
+            # Its trade was closed past it before it executed: all that it took came from the trade's siblings.
+            if order.status in LIVE_ORDER:
+                reason = booked.trade.close_reason
+                booked.move(order, OrderStatus.CANCELLED, EventType.ORDER_CANCELLED, reason, unknown_since=None)
         elif order.status is not OrderStatus.FILLED:
             values: dict[str, object] = {"quantity": order.filled_quantity, "unknown_since": None}
             booked.move(order, OrderStatus.FILLED, EventType.ORDER_FILLED, None, **values)

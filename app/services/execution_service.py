@@ -8,9 +8,10 @@ from typing import Protocol
 from loguru import logger
 
 from app.core.clock import Clock
+from app.core.database import DatabaseError, is_locked
 from app.core.fair_slots import FairSlots
 from app.core.faults import buggify
-from app.domain.enums import IntentKind, OrderStatus, TradeStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
 from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
@@ -28,6 +29,9 @@ CHECK_AFTER = timedelta(seconds=3)
 # Calls of venues at a time, and how many of them may be one account's.
 AT_ONCE = 8
 AT_ONCE_EACH = 4
+# How often an intent whose rows are held for a moment is passed over before they are waited for.
+LOOKS = 3
+LOOK_AGAIN_SECONDS = 0.02
 _SENDABLE = (OrderStatus.PENDING, OrderStatus.TRIGGERED)
 
 
@@ -119,10 +123,10 @@ class ExecutionService:
 
     async def _take(
         self, work: UnitOfWork, intent_ids: Sequence[int], *, skip: bool = False
-    ) -> tuple[Sequence[Intent], Sequence[int]]:
-        """Those that are ours to send now, and the ids of those that trading states forbid.
+    ) -> tuple[Sequence[Intent], Sequence[int], bool]:
+        """Those that are ours to send now, the ids of those that trading states forbid, and whether any was skipped.
 
-        Where several trades are sent for, one whose rows another transaction holds is skipped: left to settlement.
+        `skip` passes over those whose rows another transaction holds, instead of waiting for it.
         """
         rows = await work.intents.rows(intent_ids)
         trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
@@ -136,13 +140,34 @@ class ExecutionService:
         free = [intent.id for intent in wanted if intent.id not in halted]
         taken = await work.intents.take_for_sending(free, NOT_AFTER, CHECK_AFTER)
         await _begin(work, [orders[i.order_id] for i in taken if i.kind is not IntentKind.CANCEL], trades)
+        is_skipped = any(i.status is IntentStatus.NEW and i.order_id not in orders for i in rows)
+        return taken, halted, is_skipped
+
+    async def _take_in_turn(self, intent_id: int, *, skip: bool) -> tuple[Sequence[Intent], Sequence[int]]:
+        """Take one intent; one of several whose rows are held is looked at again before its rows are waited for.
+
+        What is held longer than a lock may be waited for is left to settlement, so that the others are not held up.
+        """
+        for _ in range(LOOKS if skip else 0):
+            async with self._uow() as work:
+                taken, halted, is_skipped = await self._take(work, [intent_id], skip=True)
+            if not is_skipped:
+                return taken, halted
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        try:
+            async with self._uow() as work:
+                taken, halted, _ = await self._take(work, [intent_id])
+        except DatabaseError as error:
+            if not (skip and is_locked(error)):
+                raise
+            logger.info("Left to settlement, its rows are held: intent {intent}", intent=intent_id)
+            return [], []
         return taken, halted
 
     async def _send_in_turn(self, intent: Intent, *, skip: bool) -> None:
         """Take an intent once it is its turn: its time to land begins when it is sent, not while it waits here."""
         async with self._slots.slot(intent.venue_account_id):
-            async with self._uow() as work:
-                taken, halted = await self._take(work, [intent.id], skip=skip)
+            taken, halted = await self._take_in_turn(intent.id, skip=skip)
             await buggify("intent.taken")
             for intent_id in halted:
                 await self._booking.refuse_unsent(intent_id, HALTED_CODE)

@@ -103,7 +103,7 @@ async def take_outside(
 
 
 async def own_part(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> VenueFill | None:
-    """What a close took of its own trade; None where it is booked.
+    """What a close took of its own trade; None where it is booked, or took nothing of it.
 
     Where an outside reduction left it less than the close was sent for, the rest came from the trade's siblings.
     """
@@ -118,6 +118,8 @@ async def own_part(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> V
         else:
             await holder.record(share, None)
             await _take(holder, board, share)
+    if own is None:
+        await share_margin(fill, booked.siblings)
     return own
 
 

@@ -18,6 +18,7 @@ from app.domain.enums import IntentKind, IntentStatus
 from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
 from app.domain.money import ZERO
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition, VenueRef
+from app.domain.trading_state import Subject
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import LOOK_AT_RESTING, BookingService
@@ -217,6 +218,10 @@ class SettlementService:
             trade = (await work.trades.locked([entry.trade_id or 0])).get(entry.trade_id or 0)
             if trade is None:
                 raise LookupError(f"order {entry.id} opens no trade")
+            ruling = await work.trading_states.ruling(Subject(trade.user_id, trade.pair_id, trade.provider))
+            if not ruling.may_send:
+                # Its cancel would be refused unsent; a pass after the halt asks for it.
+                return
             try:
                 _, intent_id = await self._trading.write_cancel(work, trade, "expires_at")
             except Conflict:

@@ -28,7 +28,7 @@ from app.domain.trading import (
     VenueRef,
 )
 from app.models.market import Pair
-from app.repositories.outcomes import unknown_when_lost
+from app.repositories.outcomes import undone_when_lost, unknown_when_lost
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.providers.base import VENUE_TOPIC, BaseTradingProvider, QuoteBoard
@@ -106,13 +106,13 @@ class PaperProvider(BaseTradingProvider):
     async def open_trade(self, trade_params: TradeParams) -> TradeResult:
         """Fill a market order at the quote; a limit order too where it is marketable, else let it rest."""
         ref, client_id = trade_params.ref, trade_params.client_id
-        async with unknown_when_lost(client_id):
-            if self._terms.netting:
+        if self._terms.netting:
+            async with undone_when_lost(client_id):
                 await self.market.settle_position(ref.user_id, ref.pair_id)
-            async with self._uow() as work:
-                desk = await self._desk(work, ref.user_id)
-                placed = await desk.find(client_id) or await desk.open(trade_params, self._moment(ref.pair_id))
-                self._hint(work, ref.pair_id)
+        async with unknown_when_lost(client_id), self._uow() as work:
+            desk = await self._desk(work, ref.user_id)
+            placed = await desk.find(client_id) or await desk.open(trade_params, self._moment(ref.pair_id))
+            self._hint(work, ref.pair_id)
         self._watch(placed)
         await buggify("venue.committed")
         return result_of(placed, ref.venue_account_id)
@@ -120,13 +120,13 @@ class PaperProvider(BaseTradingProvider):
     async def close_trade(self, pair_id: int, index: str, params: CloseParams) -> TradeResult:
         """Reduce a position at the quote; a size beyond the position's closes it whole."""
         position_id = _position_id(index)
-        async with unknown_when_lost(params.client_id):
+        async with undone_when_lost(params.client_id):
             await self.market.settle_position(params.ref.user_id, pair_id, position_id)
-            async with self._uow() as work:
-                desk = await self._desk(work, params.ref.user_id)
-                done = await desk.find(params.client_id)
-                done = done or await desk.close(params, position_id, self._moment(pair_id))
-                self._hint(work, pair_id)
+        async with unknown_when_lost(params.client_id), self._uow() as work:
+            desk = await self._desk(work, params.ref.user_id)
+            done = await desk.find(params.client_id)
+            done = done or await desk.close(params, position_id, self._moment(pair_id))
+            self._hint(work, pair_id)
         if done.fills and not done.fills[-1].size_left:
             self.market.forget(MatchKind.LIQUIDATION, pair_id, position_id)
         for order in desk.ended:
@@ -148,13 +148,13 @@ class PaperProvider(BaseTradingProvider):
 
     async def cancel_order(self, ref: VenueRef, client_id: int) -> TradeResult:
         """Take off what is left of an order and release what it reserves; REJECTED as NOT_FOUND for an unknown one."""
-        async with unknown_when_lost(client_id):
+        async with undone_when_lost(client_id):
             await self.market.settle_order(client_id)
-            async with self._uow() as work:
-                desk = await self._desk(work, ref.user_id)
-                found = await desk.find(client_id)
-                if found is not None:
-                    await desk.cancel(found.order)
+        async with unknown_when_lost(client_id), self._uow() as work:
+            desk = await self._desk(work, ref.user_id)
+            found = await desk.find(client_id)
+            if found is not None:
+                await desk.cancel(found.order)
         if found is None:
             return TradeResult(client_id, VenueOutcome.REJECTED, reason="NOT_FOUND")
         self.market.forget_order(found.order)
