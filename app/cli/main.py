@@ -22,7 +22,9 @@ class Root(LazyGroup):
 
     table: ClassVar = {
         "serve": Lazy("app.cli.serving:serve", "Run the API, and everything it needs.", SERVER),
-        "engine": Lazy("app.cli.engine:engine", "Run prices, order engine and settlement, without the API.", SERVER),
+        "engine": Lazy(
+            "app.cli.engine:engine", "Run prices, the order engine and settlement, without the API.", SERVER
+        ),
         "migrate": Lazy("app.cli.database:migrate", "Bring the database to the newest migration.", SERVER),
         "admin": Lazy("app.cli.admin:app", "Manage administrators.", SERVER),
         "trading-state": Lazy("app.cli.trading_states:app", "Halt, reduce and release trading.", SERVER),

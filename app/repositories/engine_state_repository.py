@@ -1,6 +1,6 @@
 """What the order engine keeps: leases with fencing tokens, each pair's checkpoint, and watermark rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -43,8 +43,12 @@ class EngineState:
 
 
 class Saved(NamedTuple):
-    """How many states a newer holder's token refused, and the orders whose activation became durable."""
+    """The pairs whose state was written, how many a newer token refused, and the orders that are activated by it.
 
+    A state whose activated order another transaction holds is neither: it is to be saved again.
+    """
+
+    written: Collection[int]
     refused: int
     activated: Sequence[int]
 
@@ -113,19 +117,27 @@ class EngineStateRepository:
 
     async def save(self, states: Sequence[EngineState], token: int) -> Saved:
         """Write the states of several pairs under a fencing token."""
-        ordered = sorted(states, key=lambda state: state.tick.pair_id)
-        await self._lock_orders([one.order_id for state in ordered for one in state.activated])
+        locked = await self._lock_orders([one.order_id for state in states for one in state.activated])
+        free = [state for state in states if locked.issuperset(one.order_id for one in state.activated)]
+        ordered = sorted(free, key=lambda state: state.tick.pair_id)
+        if not ordered:
+            return Saved((), 0, ())
         written = await self._save_checkpoints([state.tick for state in ordered], token)
         accepted = [state for state in ordered if state.tick.pair_id in written]
         activated = await self._save_activations([one for state in accepted for one in state.activated])
         await self._delete_watermarks(accepted)
         await self._upsert_watermarks(accepted)
-        return Saved(len(ordered) - len(accepted), activated)
+        return Saved(written, len(ordered) - len(accepted), activated)
 
-    async def _lock_orders(self, ids: Sequence[int]) -> None:
-        """Orders come before checkpoints; the token that is checked with these decides whether they are written."""
-        if ids:
-            await self.session.execute(select(Order.id).where(Order.id.in_(ids)).order_by(Order.id).with_for_update())
+    async def _lock_orders(self, ids: Sequence[int]) -> set[int]:
+        """Orders come before checkpoints; the token that is checked with these decides whether they are written.
+
+        Those that nobody else holds.
+        """
+        if not ids:
+            return set()
+        query = select(Order.id).where(Order.id.in_(ids)).order_by(Order.id).with_for_update(skip_locked=True)
+        return set(await self.session.scalars(query))
 
     async def _save_activations(self, activated: Sequence[Activated]) -> Sequence[int]:
         """Note where trailing stops began, unless their terms have changed since; also of those that fired since."""

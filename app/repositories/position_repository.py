@@ -39,7 +39,8 @@ class PositionRepository(Repository[Position]):
         )
         return [(position, trade) for position, trade in await self.session.execute(query)]
 
-    async def liquidation_prices(self, order_ids: Sequence[int]) -> dict[int, Decimal | None]:
-        """The liquidation price of the position that each order is about, by order id."""
-        query = select(Order.id, Position.liquidation_price).join(Position, Position.trade_id == Order.trade_id)
-        return dict((await self.session.execute(query.where(Order.id.in_(order_ids)))).all())
+    async def liquidation_prices(self, order_ids: Sequence[int]) -> dict[int, tuple[int, Decimal | None]]:
+        """The trade that each order is about, and the liquidation price of its position, by order id."""
+        query = select(Order.id, Position.trade_id, Position.liquidation_price)
+        query = query.join(Position, Position.trade_id == Order.trade_id).where(Order.id.in_(order_ids))
+        return {order_id: (trade_id, level) for order_id, trade_id, level in await self.session.execute(query)}

@@ -20,6 +20,7 @@ from app.services.trade_closing import cancel_rests
 from app.services.trade_rows import intent_row
 
 SEND_GRACE = timedelta(seconds=2)
+AGAIN_AFTER = timedelta(seconds=30)
 _WRITTEN = (
     "status",
     "latched_sequence",
@@ -99,6 +100,19 @@ class ClaimService:
             Claim(order_id, outcome, won[order_id].id if order_id in won else None)
             for order_id, outcome in outcomes.items()
         ]
+
+    async def put_off(self, item: Crossed) -> None:
+        """Latch an exit that cannot be claimed: a person has to look at it, and it is claimed again in a while."""
+        async with self._uow() as work:
+            order = (await work.orders.locked([item.crossing.order_id])).get(item.crossing.order_id)
+            if order is None or not _is_current(order, item.crossing):
+                return
+            for name, value in _facts(item).items():
+                setattr(order, name, value)
+            order.latched_sequence = item.crossing.sequence
+            order.next_run_at = await work.intents.now() + AGAIN_AFTER
+            order.needs_review = True
+            work.emit(order_event(EventType.ORDER_UPDATED, order, "needs_review"))
 
     @staticmethod
     async def _write(

@@ -10,11 +10,13 @@ from datetime import timedelta
 
 from loguru import logger
 
+from app.core.database import DatabaseError, is_locked
 from app.core.faults import buggify
 from app.domain.enums import IntentStatus, OrderStatus
 from app.domain.events import EventType, order_event
 from app.domain.prices import Tick
 from app.models.trading import Order
+from app.repositories.engine_state_repository import EngineState, Saved
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.claim_service import ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
@@ -81,6 +83,7 @@ class OrderEngine:
     def stop(self) -> None:
         """Another engine watches from now on, or none: what is shown here goes stale with its age."""
         self.forget()
+        self._matching.unload()
         self._board.vouch_no_longer()
 
     def stand_by(self) -> None:
@@ -114,6 +117,11 @@ class OrderEngine:
         """Commit what waits at the front of the queue; how many items were settled."""
         return await self._work.work_off()
 
+    @property
+    def put_off(self) -> int:
+        """How many items the last pass could not commit."""
+        return self._work.put_off
+
     async def follow(self, order_ids: Sequence[int]) -> None:
         """Take up exits that somebody says have changed."""
         async with self._uow() as work:
@@ -136,9 +144,12 @@ class OrderEngine:
         if not self._work.has_latched:
             return
         pair_ids = list(self._watches)
+        # Whoever latches one meanwhile says so after this.
+        self._work.has_latched = False
         async with self._uow() as work:
             rows = await work.orders.retryable(pair_ids)
-            self._work.has_latched = bool(rows) or await work.orders.any_latched(pair_ids)
+            is_any = bool(rows) or await work.orders.any_latched(pair_ids)
+        self._work.has_latched = self._work.has_latched or is_any
         for order in rows:
             if not self._work.is_queued(order.id, order.version):
                 self._work.push(self._watches[order.pair_id], _latched(order))
@@ -152,16 +163,28 @@ class OrderEngine:
         if not states:
             return
         await buggify("checkpoint.begun")
-        async with self._uow() as work:
-            await lease.fence(work, token)
-            refused, activated = await work.engine_state.save([state for _, state in states], token)
-            for order in await work.orders.rows(activated):
-                work.emit(order_event(EventType.ORDER_UPDATED, order, "activated"))
+        try:
+            saved = await self._save([state for _, state in states], lease, token)
+        except DatabaseError as error:
+            if not is_locked(error):
+                raise
+            # What could not be written stays to be written.
+            logger.warning("Checkpoints wait for a row that another transaction holds")
+            return
         await buggify("checkpoint.committed")
-        if refused:
+        if saved.refused:
             raise LeaseLost("checkpoints were written by a newer holder")
         for watch, state in states:
-            watch.saved(state)
+            if watch.pair_id in saved.written:
+                watch.saved(state)
+
+    async def _save(self, states: Sequence[EngineState], lease: LeaseKeeper, token: int) -> Saved:
+        async with self._uow() as work:
+            await lease.fence(work, token)
+            saved = await work.engine_state.save(states, token)
+            for order in await work.orders.rows(saved.activated):
+                work.emit(order_event(EventType.ORDER_UPDATED, order, "activated"))
+        return saved
 
     def _queue_matches(self, matches: Sequence[Match]) -> None:
         for match in matches:

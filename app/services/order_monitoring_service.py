@@ -81,9 +81,8 @@ class OrderMonitoringService:
     async def _drain(self) -> None:
         while True:
             await self._engine.queue.filled()
-            waiting = len(self._engine.queue)
             settled = await self._engine.work_off()
-            if settled < waiting:
+            if self._engine.put_off:
                 await asyncio.sleep(BUSY_SECONDS if settled else RETRY_SECONDS)
 
     def _on_exits_changed(self, message: bytes) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from loguru import logger
+
 from app.domain.enums import PositionSide, TriggerBy
 from app.domain.prices import PROTECT_LIMIT, UNGUARDED, Tick, judged_by_guard
 from app.domain.trading_state import watched_on, watched_through
@@ -103,6 +105,13 @@ class PairWatch:
         if self._unarmed is not None:
             self._unarmed[order.id] = order
             return []
+        try:
+            return self._watch(order, kept)
+        except (LookupError, ValueError) as error:
+            logger.opt(exception=error).error("Exit {order} cannot be watched; others are", order=order.id)
+            return []
+
+    def _watch(self, order: Order, kept: Sequence[Tick]) -> list[Crossed]:
         terms = watched_terms(order)
         series = _series(order, terms.side)
         if self._series_of.get(order.id, series) != series:

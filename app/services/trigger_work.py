@@ -10,7 +10,6 @@ from loguru import logger
 from app.core.database import DatabaseError, is_locked, is_passing
 from app.core.faults import buggify
 from app.domain.errors import InvalidTransition
-from app.domain.money import ZERO
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.claim_service import ClaimOutcome, ClaimService, Crossed
 from app.services.execution_service import ExecutionService
@@ -46,6 +45,7 @@ class TriggerWork:
         self._in_flight: dict[int, int] = {}
         self.queue = TriggerQueue()
         self.has_latched = True
+        self.put_off = 0
 
     def forget(self) -> None:
         """Drop everything, and hold the feed back; what was not committed is found again from the checkpoint."""
@@ -69,7 +69,7 @@ class TriggerWork:
         One whose rows another process holds waits behind all others. Where the database fails, all wait.
         """
         left = list(self.queue.take())
-        settled = 0
+        settled = self.put_off = 0
         try:
             left = await self._by_urgency(left)
             for batch in list(batched(left, self._batch)):
@@ -78,12 +78,14 @@ class TriggerWork:
                 self.queue.settle(done)
                 self.queue.defer(sorted(set(batch) - done, key=attrgetter("sequence")))
                 settled += len(done)
+                self.put_off += len(batch) - len(done)
         except Exception as error:
             if not is_passing(error):
                 raise
             logger.warning("{n} trigger(s) wait for the database", n=len(left))
         finally:
             self.queue.put_back(left)
+            self.put_off += len(left)
         return settled
 
     async def _by_urgency(self, run: list[Unsettled]) -> list[Unsettled]:
@@ -97,12 +99,15 @@ class TriggerWork:
             return run
         async with self._uow() as work:
             levels = await work.positions.liquidation_prices(list(prices))
+        distances: dict[int, Decimal] = {}
+        for order_id, price in prices.items():
+            trade_id, level = levels.get(order_id, (0, None))
+            # The first crossing of a trade places all of them.
+            distances.setdefault(trade_id, abs(price - level) / price if level else FAR)
 
         def distance(item: Unsettled) -> Decimal:
-            if not isinstance(item.subject, Crossed):
-                return ZERO
-            price, level = item.subject.crossing.price, levels.get(item.subject.crossing.order_id)
-            return abs(price - level) / price if level else FAR
+            order_id = item.subject.crossing.order_id if isinstance(item.subject, Crossed) else 0
+            return distances.get(levels.get(order_id, (0, None))[0], FAR)
 
         # Sorting is stable.
         return sorted(run, key=distance)
@@ -135,11 +140,12 @@ class TriggerWork:
         return set(batch)
 
     async def _give_up(self, item: Unsettled, error: Exception) -> None:
-        """What can never be committed is for a person, and must not keep the others from it."""
+        """What cannot be committed is for a person, is tried again now and then, and keeps no other from it."""
         logger.opt(exception=error).error("What tick {tick} did cannot be committed", tick=item.sequence)
         if isinstance(item.subject, Crossed):
-            async with self._uow() as work:
-                await work.orders.flag_for_review(item.subject.crossing.order_id)
+            self._in_flight.pop(item.subject.crossing.order_id, None)
+            await self._claims.put_off(item.subject)
+            self.has_latched = True
 
     async def _claim(self, crossed: dict[Unsettled, Crossed]) -> set[Unsettled]:
         await buggify("claim.begun")

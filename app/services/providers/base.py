@@ -88,6 +88,10 @@ class MatchingVenue(Protocol):
         """Read the open positions and resting orders of pairs into the book; what kept ticks already did."""
         ...
 
+    def unload(self) -> None:
+        """Judge ticks no longer: another process does."""
+        ...
+
     async def catch_up(self) -> None:
         """Take up what other processes have traded lately."""
         ...

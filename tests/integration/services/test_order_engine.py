@@ -37,6 +37,9 @@ class NoMatching:
     async def catch_up(self) -> None:
         return
 
+    def unload(self) -> None:
+        return
+
     def on_late_match(self, listener: Callable[[Sequence[Match]], None]) -> None:
         self.listener = listener
 
@@ -135,12 +138,17 @@ async def test_what_can_never_be_claimed_is_for_a_person_and_holds_up_nobody(des
 
     assert await engine.work_off() == 2
 
-    assert (await desk.order(its_exit)).needs_review
+    put_off = await desk.order(its_exit)
+    assert (put_off.needs_review, put_off.latched_sequence) == (True, desk.sequence)
     assert (await desk.trade(sound)).status is not TradeStatus.OPEN
     assert (await desk.order(other)).trigger_sequence == desk.sequence
     async with desk.uow() as work:
         await work.session.execute(update(Trade).where(Trade.id == broken.id).values(venue_trade_index=index))
-    await desk.close(broken)
+        await work.session.execute(update(Order).where(Order.id == its_exit.id).values(next_run_at=None))
+    # Once it is mended, it is closed without a new crossing.
+    await engine.retry_latched()
+    assert await engine.work_off() == 1
+    assert (await desk.order(its_exit)).trigger_sequence == desk.sequence
 
 
 async def test_only_the_holder_of_the_lease_writes_checkpoints(desk: Desk, engine: OrderEngine) -> None:
@@ -182,3 +190,23 @@ async def test_an_engine_that_takes_over_fires_what_the_first_did_not_commit(des
     assert (await desk.order(order)).trigger_sequence == fell_at
     await until(lambda: desk.execution.is_idle)
     assert await engine.work_off() == 1, "the paused one finds it gone"
+
+
+async def test_an_activation_whose_order_is_locked_holds_up_its_pair_alone(desk: Desk, engine: OrderEngine) -> None:
+    lease = LeaseKeeper(desk.uow, f"engine:{desk.venue.name}:activation", "only", predecessor_is_dead=True)
+    token = await lease.take()
+    placed = await desk.open(trailing_stop_distance=Decimal(20), activation_price=Decimal(1010))
+    (order,) = placed.exits
+    await engine.follow([order.id])
+    engine.on_tick(desk.tick("1014.5", "1015.5"))
+    async with desk.uow() as work:
+        await work.orders.locked([order.id])
+
+        await engine.checkpoint(lease, token)
+
+        assert (await desk.order(order)).activated_sequence is None
+    await engine.checkpoint(lease, token)
+    began = await desk.order(order)
+    assert (began.activated_sequence, began.armed_price) == (desk.sequence, Decimal(1015))
+    assert "order.updated activated" in await desk.events()
+    await desk.close(placed.trade)

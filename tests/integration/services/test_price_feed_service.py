@@ -215,7 +215,7 @@ async def test_a_frame_is_made_once_a_tick_and_only_for_listeners(
 
 async def checkpoint(uow: UnitOfWorkFactory, *ticks: Tick) -> None:
     async with uow() as work:
-        assert await work.engine_state.save([EngineState(tick, {}, []) for tick in ticks], token=1) == (0, ())
+        assert (await work.engine_state.save([EngineState(tick, {}, []) for tick in ticks], token=1)).refused == 0
 
 
 def has_started(feed: ScriptedFeed) -> Callable[[], bool]:

@@ -103,6 +103,10 @@ class PaperMarket:
             ticks = (tick for pair_id in pair_ids for tick in self._board.kept(pair_id, 0))
             return [match for tick in ticks for match in self.on_tick(tick)]
 
+    def unload(self) -> None:
+        """Judge ticks no longer: another process does."""
+        self._books.clear()
+
     async def catch_up(self) -> None:
         """Take up what other processes have let stand lately on the pairs that are loaded here."""
         async with self._uow() as work:
