@@ -193,7 +193,7 @@ async def test_an_engine_that_takes_over_fires_what_the_first_did_not_commit(des
 
 
 async def test_an_activation_whose_order_is_locked_holds_up_its_pair_alone(desk: Desk, engine: OrderEngine) -> None:
-    lease = LeaseKeeper(desk.uow, f"engine:{desk.venue.name}:activation", "only", predecessor_is_dead=True)
+    lease = LeaseKeeper(desk.uow, f"engine:{desk.venue.name}", "only", predecessor_is_dead=True)
     token = await lease.take()
     placed = await desk.open(trailing_stop_distance=Decimal(20), activation_price=Decimal(1010))
     (order,) = placed.exits
