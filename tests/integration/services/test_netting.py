@@ -5,11 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from app.domain.enums import IntentStatus, OrderRole, OrderStatus, TradeStatus
+from app.domain.enums import IntentStatus, OrderRole, OrderStatus, OrderType, TradeStatus
+from app.domain.order_terms import ExitTerms
 from app.models.trading import Position, Trade
 from tests.desks import Desk
 from tests.fakes import Act
+from tests.waiting import until
 
 OPEN, CLOSED = TradeStatus.OPEN, TradeStatus.CLOSED
 STOP: dict[str, Any] = {"stop_price": Decimal(950)}
@@ -119,6 +122,56 @@ async def test_what_a_close_took_beyond_its_trade_came_from_the_others(netted: D
     assert ((await netted.trade(first)).status, (await netted.trade(first)).size) == (CLOSED, Decimal(0))
     cut = await netted.trade(second)
     assert (cut.status, cut.size) == (OPEN, Decimal("0.5995"))
+
+
+@pytest.mark.parametrize("by", ["user", "stop"])
+async def test_a_close_whose_trade_was_closed_past_it_took_from_the_others(netted: Desk, by: str) -> None:
+    """The owner takes all of its trade while a close is under way: that close fills, and none of it is its own."""
+    first, second, third = await three(netted)
+    (stop,) = await netted.orders(first, OrderRole.EXIT)
+    netted.venue.will("close", Act.ACCEPT)
+    order = (await netted.close_unsettled(first)).order if by == "user" else stop
+    if by == "stop":
+        await netted.fire(stop)
+    intent = (await netted.intents(first))[-1]
+    await netted.booking.book_fill(netted.venue.reduce_outside(first.venue_trade_index or "", "0.9995"))
+
+    netted.venue.execute(intent.id)
+    for _ in range(2):
+        await netted.booking.book(intent.id, netted.venue.orders[intent.id].result())
+
+    ended = await netted.order(order)
+    assert (ended.status, ended.filled_quantity, ended.reason) == (OrderStatus.CANCELLED, 0, "reduced_outside")
+    assert (await netted.intents(first))[-1].status is IntentStatus.DONE
+    assert [(await netted.trade(trade)).status for trade in (first, second, third)] == [CLOSED, CLOSED, OPEN]
+    (held,) = netted.venue.positions.values()
+    left = await netted.position(third)
+    assert left is not None
+    assert (left.size, left.margin) == (held.size, held.margin)
+
+
+async def test_orders_of_a_shared_position_are_locked_in_ascending_order(netted: Desk) -> None:
+    """Trades whose orders alternate: whoever locks orders upwards beside a booking never meets it head-on."""
+    first, second = (await netted.open()).trade, (await netted.open(**STOP)).trade
+    highest = await netted.attach(first, ExitTerms(order_type=OrderType.STOP_LOSS, stop_price=Decimal(950)))
+    (between,) = await netted.orders(second, OrderRole.EXIT)
+    assert between.id < highest.id
+    fill = netted.venue.reduce_outside(first.venue_trade_index or "", "0.4")
+
+    async with netted.uow() as work:
+        await work.orders.locked([between.id])
+        booking = asyncio.create_task(netted.booking.book_fill(fill))
+        await until(lambda: waits_for_a_lock(netted))
+        assert highest.id in await work.orders.locked([highest.id])
+    await booking
+
+    assert (await netted.trade(first)).size == Decimal("0.5995")
+
+
+async def waits_for_a_lock(desk: Desk) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with desk.uow() as work:
+        return bool(await work.session.scalar(text(query)))
 
 
 async def test_bookings_of_one_position_at_once_lose_nothing(netted: Desk) -> None:

@@ -1,6 +1,8 @@
 """A process dies between any two steps, another takes over: each effect is sent once, and its outcome is found out."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,13 +16,14 @@ from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentStatus, OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import ProviderTimeout
 from app.domain.trading import VenueOutcome, VenueRef
-from app.models.trading import Intent
+from app.models.trading import Intent, Trade
 from app.services.booking_service import settled_topic
 from app.services.claim_service import ClaimOutcome
-from app.services.execution_service import CHECK_AFTER, NOT_AFTER
+from app.services.execution_service import CHECK_AFTER, NOT_AFTER, ExecutionService
 from app.services.settlement_service import REVIEW_AFTER, UNKNOWN_AFTER, SettlementService
 from tests.desks import Desk
 from tests.fakes import Act
+from tests.waiting import until
 
 STOP: dict[str, Any] = {"stop_price": Decimal(950)}
 OPEN = (TradeStatus.OPEN, [OrderStatus.FILLED, OrderStatus.PENDING])
@@ -433,3 +436,51 @@ async def test_a_part_that_nobody_told_of_is_asked_for_when_the_last_one_is_told
     assert (part.status, part.filled_quantity) == (OrderStatus.PARTIALLY_FILLED, Decimal("0.6"))
     assert (await desk.trade(placed.trade)).size == Decimal(1)
     assert (await desk.order(placed.order)).status is OrderStatus.FILLED
+
+
+async def test_of_several_one_whose_rows_are_held_for_a_moment_is_sent_when_they_are_free(desk: Desk) -> None:
+    (held, _, first), (other, _, second) = await desk.write(**STOP), await desk.write(**STOP)
+
+    async with held_rows(desk, held):
+        sending = asyncio.create_task(desk.execution.send([first.id, second.id]))
+        await until(lambda: stands(desk, other, OPEN))
+        before = await desk.statuses(held)
+    await sending
+
+    assert before == (TradeStatus.PENDING, [OrderStatus.PENDING, OrderStatus.WAITING])
+    assert await desk.statuses(held) == OPEN
+
+
+async def test_of_several_one_whose_rows_stay_held_is_left_to_settlement(desk: Desk, container: Container) -> None:
+    (held, _, first), (other, _, second) = await desk.write(**STOP), await desk.write(**STOP)
+    impatient = ExecutionService(container.uow, desk.venues, desk.directory, desk.booking, container.clock)
+
+    async with held_rows(desk, held):
+        await impatient.send([first.id, second.id])
+        before = await desk.statuses(held)
+    await desk.settle()
+
+    assert before == (TradeStatus.PENDING, [OrderStatus.PENDING, OrderStatus.WAITING])
+    assert [await desk.statuses(trade) for trade in (held, other)] == [OPEN, OPEN]
+
+
+@asynccontextmanager
+async def held_rows(desk: Desk, trade: Trade) -> AsyncIterator[None]:
+    """Another transaction holds a trade."""
+    is_held, may_go = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with desk.uow() as work:
+            await work.trades.locked([trade.id])
+            is_held.set()
+            await may_go.wait()
+
+    holding = asyncio.create_task(hold())
+    await is_held.wait()
+    yield
+    may_go.set()
+    await holding
+
+
+async def stands(desk: Desk, trade: Trade, expected: object) -> bool:
+    return await desk.statuses(trade) == expected

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import func, update
 
 from app.domain.enums import OrderStatus, OrderType, StateScope, TradeStatus, TradingState
 from app.domain.errors import InvalidRequest, NotFound, Unavailable
 from app.domain.order_terms import ExitChanges, ExitTerms
 from app.domain.trading import VenueOutcome
 from app.domain.trading_state import Subject
+from app.models.trading import Order
 from app.services.claim_service import ClaimOutcome
 from app.services.resting_cancels import RestingCancels
 from app.services.trading_state_service import STATES_TOPIC, TradingStateService
@@ -97,6 +100,7 @@ async def test_reducing_cancels_what_rests_at_the_venue(desk: Desk, states: Trad
 
     assert await states.enforce() == 4
     assert await states.enforce() == 0
+    await until(lambda: desk.execution.is_idle)
 
     for entry in entries:
         order = await desk.order(entry.order)
@@ -117,6 +121,7 @@ async def test_an_entry_that_is_on_its_way_is_cancelled_once_it_rests(desk: Desk
     order.outcome = VenueOutcome.RESTING
     await desk.settle()
     assert await states.enforce() == 1
+    await until(lambda: desk.execution.is_idle)
 
     assert (await desk.order(placed.order)).status is OrderStatus.CANCELLED
 
@@ -139,6 +144,25 @@ async def test_halted_refuses_everything_that_would_be_sent(desk: Desk, states: 
     assert await states.enforce() == 0
 
     assert (desk.venue.calls, await desk.told()) == (calls, told)
+
+
+async def test_an_entry_that_expires_while_halted_is_cancelled_after_it(
+    desk: Desk, states: TradingStateService
+) -> None:
+    placed = await resting(desk, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    async with desk.uow() as work:
+        expired = update(Order).where(Order.id == placed.order.id).values(expires_at=func.clock_timestamp())
+        await work.session.execute(expired)
+    await put(states, desk, HALTED)
+    told = await desk.told()
+
+    for _ in range(2):
+        await desk.settlement.expire()
+
+    assert (await desk.events(told), len(await desk.intents(placed.trade))) == ([], 1)
+    await put(states, desk, ACTIVE)
+    await desk.settlement.expire()
+    assert (await desk.order(placed.order)).status is OrderStatus.EXPIRED
 
 
 async def test_exits_are_attached_and_amended_while_halted(desk: Desk, states: TradingStateService) -> None:
@@ -182,6 +206,53 @@ async def test_a_crossing_is_held_while_halted_and_decided_anew_after_it(
     assert free.released_sequence == max(tick.sequence, held.released_sequence or 0)
     assert await desk.events(told) == ["order.updated held", "order.updated released"]
     assert (await desk.fire(free)).outcome is ClaimOutcome.WON
+
+
+async def test_a_held_exit_that_is_locked_keeps_no_other_from_its_release(
+    desk: Desk, states: TradingStateService
+) -> None:
+    trades = [await desk.open(stop_price=Decimal(950)) for _ in range(2)]
+    locked, free = (trade.exits[0] for trade in trades)
+    await put(states, desk, HALTED)
+    for order in (locked, free):
+        await desk.claim(desk.crossed(order))
+    await put(states, desk, ACTIVE)
+
+    async with desk.uow() as work:
+        await work.orders.locked([locked.id])
+        assert await states.release_held() == 1
+        assert (await desk.order(free)).held_since is None
+    assert await states.release_held() == 1
+
+    assert (await desk.order(locked)).held_since is None
+
+
+async def test_neither_a_locked_entry_nor_a_silent_venue_holds_up_the_other_cancels(
+    desk: Desk, states: TradingStateService
+) -> None:
+    # As a process has them: a lock is waited for no longer than its limit.
+    process = desk.beside(desk.container.uow)
+    locked, *others = [await resting(desk) for _ in range(3)]
+    desk.venue.will("cancel", Act.HANG)
+    await put(states, desk, REDUCING)
+
+    async with desk.uow() as work:
+        await work.trades.locked([locked.trade.id])
+        assert await service(process).enforce() == 2
+    await until(lambda: cancelled(desk, others) == 1)
+    assert await service(process).enforce() == 1
+    await until(lambda: cancelled(desk, [locked]) == 1)
+
+    assert cancelled(desk, others) == 1
+    desk.venue.gate.set()
+    await until(lambda: process.execution.is_idle)
+    assert [(await desk.order(entry.order)).status for entry in (locked, *others)] == [OrderStatus.CANCELLED] * 3
+
+
+def cancelled(desk: Desk, entries: Sequence[Any]) -> int:
+    """How many the venue has cancelled."""
+    indexes = {entry.order.id for entry in entries}
+    return sum(order.outcome is VenueOutcome.CANCELLED for order in desk.venue.orders.values())
 
 
 async def test_a_latched_exit_is_let_go_by_its_next_claim(desk: Desk, states: TradingStateService) -> None:
@@ -297,17 +368,19 @@ async def test_the_key_of_a_pair_is_its_id_in_its_one_spelling(states: TradingSt
 
 async def test_memory_follows_what_others_set(desk: Desk, states: TradingStateService) -> None:
     other, subject = service(desk), Subject(desk.user_id, desk.pair.id, desk.venue.name)
-    guard = asyncio.create_task(states.guard())
+    release = asyncio.create_task(states.release())
 
     await put(other, desk, HALTED)
     await until(lambda: states.ruling(subject).state is HALTED)
     await put(other, desk, ACTIVE)
     await until(lambda: states.ruling(subject).state is ACTIVE)
 
-    guard.cancel()
-    await asyncio.gather(guard, return_exceptions=True)
+    release.cancel()
+    await asyncio.gather(release, return_exceptions=True)
 
 
 async def test_a_change_wakes_whoever_waits_for_one(desk: Desk, states: TradingStateService) -> None:
+    change = states.next_change
     desk.container.broadcast.publish(STATES_TOPIC, b"")
-    assert await states.wait_for_change()
+    await until(change.is_set)
+    assert not states.next_change.is_set()

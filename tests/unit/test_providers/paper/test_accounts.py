@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.core.database import Database
 from app.domain.enums import PositionSide
-from app.domain.errors import Conflict, ProviderTimeout
+from app.domain.errors import Conflict, ProviderTimeout, Unavailable
 from app.domain.trading import AccountRef, TradeResult, VenueFill, VenueOutcome, VenueRef
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper.provider import PaperProvider
@@ -217,7 +217,8 @@ async def test_a_lost_database_leaves_the_outcome_unknown(paper: PaperVenue) -> 
         await provider.open_trade(params)
     with pytest.raises(ProviderTimeout):
         await provider.close_trade(ref.pair_id, fill.venue_trade_index, await closing(paper, fill, ref))
-    with pytest.raises(ProviderTimeout):
+    # It looks first for what ticks did to the order, and never comes to ask.
+    with pytest.raises(Unavailable):
         await provider.cancel_order(ref, params.client_id)
     await gone.aclose()
 
@@ -320,6 +321,28 @@ async def test_an_index_that_is_none_of_ours(paper: PaperVenue, index: str) -> N
     result = await paper.provider.close_trade(ref.pair_id, index, await closing(paper, fill, ref))
 
     assert (result.outcome, result.reason) == (REJECTED, "POSITION_NOT_FOUND")
+
+
+async def test_a_request_that_gives_up_before_it_is_begun_is_surely_undone(paper: PaperVenue) -> None:
+    """What ticks did is booked first; where the account is held for too long then, nothing was asked of the venue."""
+    ref = await paper.new_account()
+    fill = await opened(paper, ref)
+    limit = await opening(paper, ref, price="95")
+    await paper.provider.open_trade(limit)
+    close = await closing(paper, fill, ref)
+    paper.tick("80", "81")
+
+    async with paper.uow() as work:
+        await work.paper_accounts.lock(ref.user_id, STARTING_BALANCE)
+        undone = await asyncio.gather(
+            paper.provider.close_trade(ref.pair_id, fill.venue_trade_index, close),
+            paper.provider.cancel_order(ref, limit.client_id),
+            return_exceptions=True,
+        )
+
+    assert [type(error) for error in undone] == [Unavailable, Unavailable]
+    assert await paper.provider.query(ref, close.client_id) is None
+    await paper.commit()
 
 
 async def test_a_difference_in_the_books_is_found(paper: PaperVenue) -> None:
