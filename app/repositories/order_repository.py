@@ -64,11 +64,6 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         """Every order of a trade, oldest first."""
         return await self.all_of(select(Order).where(Order.trade_id == trade_id).order_by(Order.id))
 
-    async def of_trade_locked(self, trade_id: int) -> Sequence[Order]:
-        """Every order of a trade as it is now, oldest first, locked."""
-        query = select(Order).where(Order.trade_id == trade_id).order_by(Order.id).with_for_update()
-        return await self.all_of(query.execution_options(populate_existing=True))
-
     async def of_trades_locked(self, trade_ids: Sequence[int]) -> dict[int, list[Order]]:
         """Every order of trades as it is now, by trade, oldest first; all locked together in ascending order of id."""
         query = select(Order).where(Order.trade_id.in_(trade_ids)).order_by(Order.id).with_for_update()

@@ -1,7 +1,7 @@
 """Carries intents to venues: new -> sent by one taker, sent once, and the venue's word booked."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -131,17 +131,13 @@ class ExecutionService:
         rows = await work.intents.rows(intent_ids)
         trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
         orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=skip)
-        for order in orders.values():
-            if order.status not in LIVE_ORDER:
-                # It ended before it was sent; whoever waits for it has nothing else to wait for.
-                work.hint(settled_topic(order.id), b"")
+        _tell_ended(work, orders.values())
         wanted = [intent for intent in rows if _is_sendable(intent, orders)]
         halted = await _forbidden(work, wanted, trades)
         free = [intent.id for intent in wanted if intent.id not in halted]
         taken = await work.intents.take_for_sending(free, NOT_AFTER, CHECK_AFTER)
         await _begin(work, [orders[i.order_id] for i in taken if i.kind is not IntentKind.CANCEL], trades)
-        is_skipped = any(i.status is IntentStatus.NEW and i.order_id not in orders for i in rows)
-        return taken, halted, is_skipped
+        return taken, halted, _is_any_held(rows, orders)
 
     async def _take_in_turn(self, intent_id: int, *, skip: bool) -> tuple[Sequence[Intent], Sequence[int]]:
         """Take one intent; one of several whose rows are held is looked at again before its rows are waited for.
@@ -221,6 +217,18 @@ def _is_sendable(intent: Intent, orders: Mapping[int, Order]) -> bool:
     """Whether an intent's order is locked here and waits for it."""
     order = orders.get(intent.order_id)
     return order is not None and (intent.kind is IntentKind.CANCEL or order.status in _SENDABLE)
+
+
+def _is_any_held(intents: Sequence[Intent], orders: Mapping[int, Order]) -> bool:
+    """Whether an intent that nobody has sent was passed over: its order is not locked here."""
+    return any(intent.status is IntentStatus.NEW and intent.order_id not in orders for intent in intents)
+
+
+def _tell_ended(work: UnitOfWork, orders: Iterable[Order]) -> None:
+    """Wake whoever waits for orders that ended before they were sent; they have nothing else to wait for."""
+    for order in orders:
+        if order.status not in LIVE_ORDER:
+            work.hint(settled_topic(order.id), b"")
 
 
 async def _begin(work: UnitOfWork, sent: Sequence[Order], trades: Mapping[int, Trade]) -> None:

@@ -291,7 +291,7 @@ class TradingService:
         work.emit(order_event(EventType.ORDER_CREATED, order), trade_event(EventType.TRADE_UPDATED, trade, "closing"))
         rest = None
         if is_whole:
-            booked = BookedTrade(work, self._clock.now(), trade, list(await work.orders.of_trade_locked(trade.id)))
+            booked = await self._booked(work, trade)
             rest = await cancel_rest(booked, ENTRY_NOT_WANTED, SEND_GRACE)
         return order, intent.id, [] if rest is None else [rest.id]
 
@@ -300,7 +300,7 @@ class TradingService:
 
         The trade is locked by the caller. An entry that nobody has sent is cancelled at once.
         """
-        booked = BookedTrade(work, self._clock.now(), trade, list(await work.orders.of_trade_locked(trade.id)))
+        booked = await self._booked(work, trade)
         entry = booked.entry
         if await work.intents.withdraw_unsent(trade.id, reason, IntentKind.OPEN):
             booked.cancel_entry(entry, reason)
@@ -313,6 +313,10 @@ class TradingService:
                 status=entry.status,
             )
         return entry, intent.id
+
+    async def _booked(self, work: UnitOfWork, trade: Trade) -> BookedTrade:
+        orders = await work.orders.of_trades_locked([trade.id])
+        return BookedTrade(work, self._clock.now(), trade, orders[trade.id])
 
     async def _send_and_wait(self, order_id: int, intent_ids: Sequence[int]) -> None:
         """Send intents; wait until the order's is booked, its outcome is unknown, or the wait is over.

@@ -155,7 +155,8 @@ async def test_orders_of_trades(uow: UnitOfWorkFactory, user: Person, pair: Pair
         assert await work.orders.entry_of(trade.id) is entry
         assert await work.orders.entry_of(bare.id) is None
         assert await work.orders.of_trade(trade.id) == [entry, *exits]
-        assert await work.orders.of_trade_locked(trade.id) == [entry, *exits]
+        locked = await work.orders.of_trades_locked([trade.id, bare.id])
+        assert locked == {trade.id: [entry, *exits], bare.id: []}
         assert await work.orders.exit_ids([trade.id, bare.id], LIVE_ORDER) == {trade.id: [exits[0].id]}
 
 
