@@ -43,8 +43,8 @@ from app.services.trading_state_service import TradingStateService
 
 SETTLE_SECONDS = 1.0
 RECONCILE_EVERY = 5
-CATCH_UP_EVERY = 60
-PURGE_EVERY = 600
+CATCH_UP_SECONDS = 60.0
+PURGE_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -122,9 +122,9 @@ async def wire_trading(
         monitor=monitor,
         reset_paper=paper.reset,
         loops=[
-            partial(settle_forever, settlement, funding, idempotency, paper.name),
-            states.guard,
-            switches.watch,
+            partial(settle_forever, settlement, paper.name),
+            *_upkeep(funding, idempotency, paper.name),
+            *_controls(states, switches),
             partial(monitor.run, [pair.id for pair in directory.listed(venue=paper.name)]),
             candles.run,
             board.run,
@@ -160,25 +160,43 @@ def _holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
+def _upkeep(funding: FundingService, idempotency: IdempotencyService, venue: str) -> list[Loop]:
+    """What settlement neither waits for nor holds up."""
+    return [partial(catch_up_forever, funding, venue), partial(purge_forever, idempotency)]
+
+
+def _controls(states: TradingStateService, switches: DeadManSwitchService) -> list[Loop]:
+    """What holds trading back, each in a loop of its own, so that none waits for another."""
+    return [states.release, states.guard, switches.watch]
+
+
 def _checks(settings: Settings, uow: UnitOfWorkFactory) -> list[Loop]:
     """What looks after the books in the background."""
     every_seconds = settings.invariant_check_seconds
     return [InvariantService(uow, every_seconds).run] if every_seconds else []
 
 
-async def settle_forever(
-    settlement: SettlementService, funding: FundingService, idempotency: IdempotencyService, venue: str
-) -> None:
+async def settle_forever(settlement: SettlementService, venue: str) -> None:
     """Settle each second, reconcile with the venue at the start and every few seconds."""
     passes = 0
     while True:
         await settlement.run(venue, reconciles=passes % RECONCILE_EVERY == 0)
-        if passes % CATCH_UP_EVERY == 0:
-            await funding.catch_up_all(venue)
-        if passes % PURGE_EVERY == 0:
-            await idempotency.purge()
         passes += 1
         await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def catch_up_forever(funding: FundingService, venue: str) -> None:
+    """Book fundings that the venue did not tell of, at the start and every minute."""
+    while True:
+        await funding.catch_up_all(venue)
+        await asyncio.sleep(CATCH_UP_SECONDS)
+
+
+async def purge_forever(idempotency: IdempotencyService) -> None:
+    """Forget old idempotency keys, at the start and every few minutes."""
+    while True:
+        await idempotency.purge()
+        await asyncio.sleep(PURGE_SECONDS)
 
 
 def _paper_terms(settings: Settings) -> PaperTerms:

@@ -1,9 +1,11 @@
 """The trading services on a scripted venue: everything a test needs to place orders and to see what became of them."""
 
+import asyncio
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,7 +22,7 @@ from app.domain.routing import parse_rules
 from app.domain.triggers import Crossing
 from app.models.market import Pair
 from app.models.trading import Intent, Order, Position, Trade
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import BookingService
 from app.services.claim_service import Claim, ClaimOutcome, ClaimService, Crossed, latched_crossing
 from app.services.execution_service import ExecutionService
@@ -324,6 +326,26 @@ async def make_desk(
     desk = Desk(container, uow, venue, directory, board, pair, person.id, wait_seconds)
     desk.tick("999.50", "1000.50")
     return desk
+
+
+@asynccontextmanager
+async def held_elsewhere(desk: Desk, lock: Callable[[UnitOfWork], Awaitable[object]]) -> AsyncIterator[None]:
+    """What `lock` locks is held by a transaction of another task, so that venues may be asked here."""
+    is_held, is_over = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with desk.uow() as work:
+            await lock(work)
+            is_held.set()
+            await is_over.wait()
+
+    task = asyncio.create_task(hold())
+    await until(lambda: is_held.is_set() or task.done())
+    try:
+        yield
+    finally:
+        is_over.set()
+        await task
 
 
 def again(order: Order) -> Crossed:

@@ -229,6 +229,8 @@ class ScriptedVenue(BaseTradingProvider):
 
     async def cancel_order(self, ref: VenueRef, client_id: int) -> TradeResult:
         step, argument = self._next("cancel", client_id)
+        if step is Act.HANG:
+            await self.gate.wait()
         order = self.orders[client_id]
         match step:
             case Act.UNSENT:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Select, delete, func, or_, select, tuple_, update
+from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
@@ -99,14 +99,17 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
     async def take_due(self, limit: int, again_after: timedelta) -> Sequence[DeadManSwitch]:
         """Switches to work on, each by one taker at a time: those whose time has come fire, those that fired go on.
 
-        What a taker leaves unfinished is taken again after `again_after`.
+        What a taker leaves unfinished is taken again after `again_after`. A switch that was armed anew meanwhile fires
+        again once that is finished: what a firing cancels is never more than it was about.
         """
         now = func.clock_timestamp()
         query = (
             select(DeadManSwitch)
             .where(
-                or_(DeadManSwitch.fires_at <= now, DeadManSwitch.fired_at.is_not(None)),
-                or_(DeadManSwitch.fired_at.is_(None), DeadManSwitch.next_run_at <= now),
+                or_(
+                    and_(DeadManSwitch.fired_at.is_(None), DeadManSwitch.fires_at <= now),
+                    and_(DeadManSwitch.fired_at.is_not(None), DeadManSwitch.next_run_at <= now),
+                )
             )
             .order_by(DeadManSwitch.user_id)
             .limit(limit)
@@ -115,9 +118,8 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
         rows = await self.all_of(query.execution_options(populate_existing=True))
         instant = (await self.session.scalars(select(now))).one()
         for row in rows:
-            if row.fires_at is not None and row.fires_at <= instant:
-                row.fired_at, row.fires_at = row.fires_at, None
-                row.fired_scope = SwitchScope.ALL if SwitchScope.ALL in (row.scope, row.fired_scope) else row.scope
+            if row.fired_at is None:
+                row.fired_at, row.fired_scope, row.fires_at = row.fires_at, row.scope, None
             row.next_run_at = instant + again_after
         await self.session.flush()
         return rows

@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.market import VenueAccount
+from app.models.user import User
 from app.repositories.base import Repository
 
 
@@ -19,6 +20,17 @@ class VenueAccountRepository(Repository[VenueAccount]):
         writes an intent, would wait for who holds the account and wants the trade: each for the other.
         """
         return await self.session.get(VenueAccount, row_id, with_for_update={"key_share": True}, populate_existing=True)
+
+    async def lock_all_of(self, user_id: int) -> bool:
+        """Lock every account of a user, and let no other be made; False where one was made meanwhile.
+
+        After True, every order of the user is committed, or will be written after this transaction.
+        """
+        mine = select(VenueAccount.id).where(VenueAccount.user_id == user_id).order_by(VenueAccount.id)
+        held = (await self.session.scalars(mine.with_for_update(key_share=True))).all()
+        # An account that is being made cannot be seen yet, but whoever makes it keeps its user from being locked.
+        await self.session.execute(select(User.id).where(User.id == user_id).with_for_update())
+        return (await self.session.scalars(mine)).all() == held
 
     async def of_user(self, user_id: int, venue: str) -> VenueAccount | None:
         """A user's account at a venue."""

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from loguru import logger
+
+from app.core.database import DatabaseError, is_locked
 from app.domain.enums import SwitchScope
 from app.models.control import DeadManSwitch
 from app.models.trading import Order
@@ -16,14 +19,19 @@ AT_ONCE = 50
 WATCH_SECONDS = 0.5
 # What a firing could not end yet (an entry on its way, a halted market) is looked at again after this.
 AGAIN_AFTER = timedelta(seconds=2)
+# A firing that takes longer is left to the next pass too: what it has cancelled so far is done.
+FIRING_SECONDS = 10.0
 
 
 class DeadManSwitchService:
     """One switch a user, on the database's clock."""
 
-    def __init__(self, uow: UnitOfWorkFactory, cancels: RestingCancels) -> None:
+    def __init__(
+        self, uow: UnitOfWorkFactory, cancels: RestingCancels, *, firing_seconds: float = FIRING_SECONDS
+    ) -> None:
         self._uow = uow
         self._cancels = cancels
+        self._firing_seconds = firing_seconds
 
     async def arm(self, user_id: int, timeout_seconds: int, scope: SwitchScope) -> DeadManSwitch | None:
         """Let the switch fire so many seconds from now, anew where it is armed; 0 disarms, and answers None.
@@ -42,11 +50,11 @@ class DeadManSwitchService:
     async def fire_due(self) -> int:
         """Do the work of the switches whose time has come, and of those that a crash interrupted; how many.
 
-        Each has its turn; the first error is raised when all had.
+        Each has its turn, and so much time; the first error is raised when all had.
         """
         async with self._uow() as work:
             due = await work.switches.take_due(AT_ONCE, AGAIN_AFTER)
-        outcomes = await asyncio.gather(*(self._fire(switch) for switch in due), return_exceptions=True)
+        outcomes = await asyncio.gather(*(self._fire_in_time(switch) for switch in due), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -58,14 +66,32 @@ class DeadManSwitchService:
             await self.fire_due()
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _fire(self, switch: DeadManSwitch) -> None:
+    async def _fire_in_time(self, switch: DeadManSwitch) -> None:
         until = switch.fired_at
         if until is None:
             return
-        await self._cancels.cancel(partial(_entries, switch.user_id, until), REASON)
+        try:
+            async with asyncio.timeout(self._firing_seconds):
+                await self._fire(switch, until)
+                await self._finish(switch, until)
+        except TimeoutError:
+            logger.warning("The switch of user {user} takes long; its firing goes on later", user=switch.user_id)
+        except DatabaseError as error:
+            if not is_locked(error):
+                raise
+            logger.warning("An order of user {user} is being written; the switch waits for it", user=switch.user_id)
+
+    async def _fire(self, switch: DeadManSwitch, until: datetime) -> None:
+        entries = await self._cancels.cancel(partial(_entries, switch.user_id, until), REASON)
         if switch.fired_scope is SwitchScope.ALL:
             await self._cancels.cancel(partial(_exits, switch.user_id, until), REASON)
+        await entries.sent()
+
+    async def _finish(self, switch: DeadManSwitch, until: datetime) -> None:
+        """Let the switch go where nothing of its firing is left, nor could appear when a transaction ends."""
         async with self._uow() as work:
+            if not await work.venue_accounts.lock_all_of(switch.user_id):
+                return
             is_over = not await work.exposure.has_entries(switch.user_id, until)
             if switch.fired_scope is SwitchScope.ALL:
                 is_over = is_over and not await work.exposure.exits_of(switch.user_id, until, 0, 1)

@@ -1,8 +1,11 @@
 """Books the fundings that venues tell of: each once, on the trade and the position that paid or received it."""
 
+import asyncio
 from collections.abc import Awaitable, Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
+
+from loguru import logger
 
 from app.domain.events import position_event
 from app.domain.lifecycle import OPEN_TRADE
@@ -84,10 +87,20 @@ class FundingService:
         return sum([await self.book(funding) for funding in fundings])
 
     async def catch_up_all(self, venue: str) -> int:
-        """Catch up every trade of a venue that is open, or was within the last hour; how many fundings were new."""
+        """Catch up every trade of a venue that is open, or was within the last hour; how many fundings were new.
+
+        A trade whose fundings cannot be asked for or booked is told in the log, and tried again by the next pass.
+        """
         async with self._uow() as work:
             trades = await work.fundings.trades_to_catch_up(venue, LATELY)
-        return sum([await self.catch_up(trade) for trade in trades])
+        count = 0
+        for trade in trades:
+            (outcome,) = await asyncio.gather(self.catch_up(trade), return_exceptions=True)
+            if isinstance(outcome, BaseException):
+                logger.opt(exception=outcome).error("Cannot catch up the fundings of trade {trade}", trade=trade.id)
+            else:
+                count += outcome
+        return count
 
 
 async def _take_over(work: UnitOfWork, funding: VenueFunding, held: Sequence[Trade], paying: Collection[int]) -> None:

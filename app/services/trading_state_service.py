@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from functools import partial
 
 from loguru import logger
@@ -40,10 +41,15 @@ class TradingStateService:
         self._venues = venues
         self._rows: dict[StateKey, TradingStateRow] = {}
         self._changed = asyncio.Event()
-        broadcast.subscribe(STATES_TOPIC, lambda _: self._changed.set())
+        broadcast.subscribe(STATES_TOPIC, lambda _: self._tell_change())
+
+    @property
+    def next_change(self) -> asyncio.Event:
+        """Set once somebody tells of a change from now on."""
+        return self._changed
 
     def ruling(self, subject: Subject) -> Ruling:
-        """The state that counts for a subject as of the last refresh: a second ago at most while `guard` runs."""
+        """The state that counts for a subject as of the last refresh: a second ago at most while `release` runs."""
         return effective(self._rows[key] for key in subject.keys if key in self._rows)
 
     async def set_state(
@@ -72,25 +78,26 @@ class TradingStateService:
             rows = await work.trading_states.restricted()
         self._rows = {(row.scope, row.key): row for row in rows}
 
-    async def wait_for_change(self) -> bool:
-        """Wait a second, or until somebody tells of a change; whether somebody did."""
-        try:
-            async with asyncio.timeout(REFRESH_SECONDS):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        self._changed.clear()
-        return True
+    async def release(self) -> None:
+        """Refresh, and release what was held, forever: each second, and at once where somebody tells of a change.
+
+        In a loop of its own: exits do not wait for what is to be cancelled.
+        """
+        while True:
+            change = self.next_change
+            await self.refresh()
+            await self.release_held()
+            await _wait_for(change)
 
     async def guard(self) -> None:
-        """Refresh, enforce and release, forever: each second, and at once where somebody tells of a change."""
+        """Enforce, forever: each second, and at once where somebody tells of a change."""
         while True:
+            change = self.next_change
             await self.enforce()
-            await self.release_held()
-            await self.wait_for_change()
+            await _wait_for(change)
 
     async def enforce(self) -> int:
-        """Ask for the cancel of every entry that rests where trading is reducing; how many.
+        """Ask for the cancel of every entry that rests where trading is reducing; how many. Waits for no venue.
 
         An entry that is on its way to its venue is found by a later pass, once it rests.
         """
@@ -98,13 +105,14 @@ class TradingStateService:
         count = 0
         for row in self._rows.values():
             if row.state is TradingState.REDUCING:
-                count += await self._cancels.cancel(partial(_entries_under, row), REDUCING_REASON)
+                count += (await self._cancels.cancel(partial(_entries_under, row), REDUCING_REASON)).count
         return count
 
     async def release_held(self) -> int:
         """Let exits fire again that were held while trading was halted and is not any more; how many.
 
-        The first tick that comes after decides; the watermark of a trailing stop has gone on meanwhile.
+        The first tick that comes after decides; the watermark of a trailing stop has gone on meanwhile. An exit whose
+        row another transaction holds is left to the next pass.
         """
         last = count = 0
         while True:
@@ -115,13 +123,17 @@ class TradingStateService:
                 return count
             last = page[-1].id
 
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
     async def _release(self, work: UnitOfWork, page: Sequence[Order]) -> int:
         subjects = {order.id: Subject(order.user_id, order.pair_id, order.provider) for order in page}
         rulings = await work.trading_states.states_for(set(subjects.values()))
         free = [order.id for order in page if rulings[subjects[order.id]].may_send]
         rows = [
             order
-            for order in (await work.orders.locked(free)).values()
+            for order in (await work.orders.locked(free, skip=True)).values()
             if order.held_since is not None and order.status is OrderStatus.PENDING
         ]
         for order in rows:
@@ -159,6 +171,13 @@ async def change_state(
         raise NotFound(f"There is no {scope} {key}.", scope=scope, key=key)
     work.hint(STATES_TOPIC, b"")
     return await work.trading_states.set_state(scope, key, state, reason, changed_by)
+
+
+async def _wait_for(change: asyncio.Event) -> None:
+    """Wait for a change, a second at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REFRESH_SECONDS):
+            await change.wait()
 
 
 async def _entries_under(row: TradingStateRow, work: UnitOfWork, after: int) -> Sequence[Order]:

@@ -13,8 +13,10 @@ from app.models.control import DeadManSwitch
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.resting_cancels import RestingCancels
-from tests.desks import Desk
+from tests.desks import Desk, held_elsewhere
+from tests.factories import open_terms
 from tests.fakes import Act
+from tests.waiting import until
 
 LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "price": Decimal(990), "stop_price": Decimal(950)}
 ENTRIES, ALL = SwitchScope
@@ -167,6 +169,96 @@ async def test_it_stays_until_the_venue_has_answered_every_cancel(desk: Desk, sw
     assert armed is not None
     assert (armed.fired_at, armed.fires_at is not None) == (None, True)
     await switches.arm(desk.user_id, 0, ENTRIES)
+
+
+async def test_an_entry_that_is_being_written_when_it_fires_is_cancelled_too(
+    desk: Desk, switches: DeadManSwitchService
+) -> None:
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    terms = open_terms(order_type=OrderType.LIMIT, price=Decimal(990))
+    pair, exits = await desk.trading._check(desk.trader, terms)
+    desk.venue.will("open", Act.REST)
+
+    async with desk.uow() as work:
+        # Of a user who had no account there before.
+        account = await work.venue_accounts.ensure_locked(desk.user_id, pair.venue)
+        order, intent = await desk.trading._write_open(work, account, terms, pair, exits)
+        await come_due(desk)
+        firing = asyncio.create_task(switches.fire_due())
+        await until(lambda: waits_for_a_lock(desk))
+    await firing
+    assert await switches.of_user(desk.user_id) is not None
+
+    await desk.execution.send([intent.id])
+    await come_due(desk)
+    await switches.fire_due()
+    assert (await desk.order(order)).status is OrderStatus.CANCELLED
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_a_lock_that_is_not_let_go_leaves_the_switch_to_the_next_pass(
+    desk: Desk, switches: DeadManSwitchService
+) -> None:
+    entry = await resting(desk)
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+    process = desk.beside(desk.container.uow)
+    cancels = RestingCancels(process.uow, process.trading, process.exits, process.execution)
+
+    async with held_elsewhere(desk, lambda work: work.venue_accounts.get_for_update(entry.trade.venue_account_id)):
+        assert await DeadManSwitchService(process.uow, cancels).fire_due() == 1
+    assert await switches.of_user(desk.user_id) is not None
+
+    await come_due(desk)
+    await switches.fire_due()
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_a_firing_that_takes_too_long_goes_on_later(desk: Desk, switches: DeadManSwitchService) -> None:
+    entry = await resting(desk)
+    desk.venue.will("cancel", Act.HANG)
+    await switches.arm(desk.user_id, 60, ENTRIES)
+    await come_due(desk)
+    cancels = RestingCancels(desk.uow, desk.trading, desk.exits, desk.execution)
+
+    assert await DeadManSwitchService(desk.uow, cancels, firing_seconds=1).fire_due() == 1
+    assert await switches.of_user(desk.user_id) is not None
+
+    desk.venue.gate.set()
+    await until(lambda: desk.execution.is_idle)
+    await come_due(desk)
+    await switches.fire_due()
+    assert (await desk.order(entry.order)).status is OrderStatus.CANCELLED
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def test_a_second_firing_waits_for_the_first_and_widens_nothing(
+    desk: Desk, switches: DeadManSwitchService
+) -> None:
+    desk.venue.will("cancel", (Act.REJECT, "VENUE_BUSY"))
+    first = await resting(desk)
+    await switches.arm(desk.user_id, 60, ALL)
+    await come_due(desk)
+    await switches.fire_due()
+    held = await desk.open(stop_price=Decimal(950))
+    second = await resting(desk)
+    await switches.arm(desk.user_id, 60, ENTRIES)
+
+    await come_due(desk)
+    await switches.fire_due()
+    assert (await desk.order(first.order)).status is OrderStatus.CANCELLED
+    assert (await desk.order(second.order)).status is OrderStatus.PENDING
+
+    await switches.fire_due()
+    assert (await desk.order(second.order)).status is OrderStatus.CANCELLED
+    assert (await desk.order(held.exits[0])).status is OrderStatus.PENDING
+    assert await switches.of_user(desk.user_id) is None
+
+
+async def waits_for_a_lock(desk: Desk) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with desk.uow() as work:
+        return bool(await work.session.scalar(text(query)))
 
 
 async def test_a_halted_market_keeps_it_until_the_release(desk: Desk, switches: DeadManSwitchService) -> None:

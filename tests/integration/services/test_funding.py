@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from app.domain.errors import ProviderTimeout
 from app.domain.trading import VenueFunding, VenueRef
 from app.models.trading import Trade
 from app.services.funding_service import FundingService
@@ -19,8 +20,12 @@ class FundingVenue(ScriptedVenue):
     """A scripted venue that funds, too."""
 
     fundings: list[VenueFunding]
+    is_silent = False
 
     async def funding_since(self, ref: VenueRef, since: datetime) -> list[VenueFunding]:
+        if self.is_silent:
+            self.is_silent = False
+            raise ProviderTimeout
         return [one for one in self.fundings if one.venue_account_id == ref.venue_account_id and one.instant >= since]
 
 
@@ -40,10 +45,10 @@ def funding_of(trade: Trade, number: int = 0, amount: Decimal = PAID, size: Deci
     )
 
 
-def service(desk: Desk, *fundings: VenueFunding) -> FundingService:
+def service(desk: Desk, *fundings: VenueFunding, silent_once: bool = False) -> FundingService:
     """The service, with a venue of the desk's accounts that has these fundings."""
     venue = FundingVenue(desk.venue.listing, iter(()), netting=desk.venue.capabilities.netting)
-    venue.fundings = list(fundings)
+    venue.fundings, venue.is_silent = list(fundings), silent_once
     return FundingService(desk.uow, ProviderFactory({venue.name: venue}), desk.directory)
 
 
@@ -88,6 +93,16 @@ async def test_a_closed_trade_takes_a_funding_that_is_told_late(desk: Desk) -> N
 
     assert (await desk.trade(trade)).funding == PAID
     assert await desk.events(before) == []
+
+
+async def test_a_trade_that_cannot_be_asked_about_holds_up_no_other(desk: Desk) -> None:
+    lost, other = (await desk.open()).trade, (await desk.open()).trade
+    funded = funding_of(other)
+
+    assert await service(desk, funded, silent_once=True).catch_up_all(desk.venue.name) == 1
+
+    assert (await desk.trade(lost)).funding == 0
+    assert (await desk.trade(other)).funding == PAID
 
 
 async def test_a_funding_of_a_trade_that_is_not_known_yet_is_left_to_a_later_question(desk: Desk) -> None:
