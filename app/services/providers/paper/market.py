@@ -47,6 +47,8 @@ class PaperMarket:
         self._tell = tell
         self._terms = terms
         self._books: dict[int, PairBooks] = {}
+        # The pairs to which this process does what ticks do.
+        self.loaded = self._books.keys()
         # Books that are being read: what is committed meanwhile is in the tables too late for them.
         self._loading: dict[int, PairBooks] = {}
         self._load_lock = asyncio.Lock()
@@ -113,10 +115,6 @@ class PaperMarket:
             rows = await work.paper.changed_lately(list(self._books), CHANGED_WITHIN)
         for row in rows:
             self.watch(row)
-
-    def has_loaded(self, pair_id: int) -> bool:
-        """Whether this process does what ticks do to a pair."""
-        return pair_id in self._books
 
     def on_late_match(self, listener: OnLateMatch) -> None:
         """Register who is told of what kept ticks did to something added after them."""

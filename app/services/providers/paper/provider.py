@@ -216,7 +216,7 @@ class PaperProvider(BaseTradingProvider):
 
     def _hint(self, work: UnitOfWork, pair_id: int) -> None:
         """Let the process that does what ticks do to a pair hear of it, where that is another one."""
-        if not self.market.has_loaded(pair_id):
+        if pair_id not in self.market.loaded:
             work.hint(VENUE_TOPIC, b"")
 
     async def _desk(self, work: UnitOfWork, user_id: int) -> Desk:
