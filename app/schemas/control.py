@@ -63,7 +63,7 @@ class TradingStateList(ResponseModel):
 class CancelAllAfterRequest(RequestModel):
     """When to cancel, unless another request of this kind comes before."""
 
-    timeout_seconds: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LONGEST_SECONDS)] = Field(
+    timeout_seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS), BeforeValidator(_whole)] = Field(
         description="0 disarms", examples=[60]
     )
     scope: SwitchScope = Field(

@@ -141,7 +141,7 @@ async def test_a_close_whose_trade_was_closed_past_it_took_from_the_others(nette
         await netted.booking.book(intent.id, netted.venue.orders[intent.id].result())
 
     ended = await netted.order(order)
-    assert (ended.status, ended.filled_quantity, ended.reason) == (OrderStatus.CANCELLED, 0, "reduced_outside")
+    assert (ended.status, ended.filled_quantity, ended.reason) == (OrderStatus.CANCELLED, Decimal(0), "reduced_outside")
     assert (await netted.intents(first))[-1].status is IntentStatus.DONE
     assert [(await netted.trade(trade)).status for trade in (first, second, third)] == [CLOSED, CLOSED, OPEN]
     (held,) = netted.venue.positions.values()

@@ -10,8 +10,8 @@ import pytest_asyncio
 from app.bootstrap import Container
 from tests.integration.api.trading.market import Trader, refusal
 
-# What names no user's thing, but a market.
-PUBLIC = {"pair"}
+# What names no user's thing, but a market, or what administrators set.
+PUBLIC = {"pair", "scope", "key"}
 CHANGES: dict[str, object] = {"orders_amend_order": {"stop_price": 47_000}}
 
 type Ids = dict[str, object]
