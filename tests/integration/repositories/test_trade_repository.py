@@ -110,7 +110,9 @@ async def test_realised_money_is_the_sum_over_all_trades(uow: UnitOfWorkFactory,
         assert await work.trades.realised(user.id, pair.venue) == (Decimal("2.000001"), Decimal("0.75"))
 
 
-async def test_open_trades_are_known_by_the_venues_index_the_oldest_first(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
+async def test_open_trades_are_known_by_the_venues_index_the_oldest_first(
+    uow: UnitOfWorkFactory, user: Person, pair: Pair
+) -> None:
     async with uow() as work:
         trade = await create_trade(work, user.id, pair, venue_trade_index="v-9")
         netted = await create_trade(work, user.id, pair, venue_trade_index="v-9")
