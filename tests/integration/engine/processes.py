@@ -43,6 +43,7 @@ class Installation:
     database_url: str
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
+    _connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a process; cheap hashes and no rate limits."""
@@ -62,11 +63,15 @@ class Installation:
 
     async def query(self, statement: str) -> list[dict[str, Any]]:
         """The rows of a query, as dictionaries."""
-        connection = await asyncpg.connect(self.database_url.replace("postgresql+asyncpg://", "postgresql://", 1))
-        try:
-            return [dict(row) for row in await connection.fetch(statement)]
-        finally:
-            await connection.close()
+        if self._connection is None:
+            url = self.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+            self._connection = await asyncpg.connect(url)
+        return [dict(row) for row in await self._connection.fetch(statement)]
+
+    async def aclose(self) -> None:
+        """Close the connection that queries were asked on."""
+        if self._connection is not None:
+            await self._connection.close()
 
     async def judged(self) -> int:
         """The number of the last row that the order engine has made durable."""

@@ -172,6 +172,7 @@ async def engines(
         for process in (server, *found.both):
             if process.process is not None:
                 await process.end(signal.SIGKILL)
+        await installation.aclose()
 
 
 async def test_another_takes_over_soon(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,6 +178,7 @@ async def new_chain(new_database: MakeDatabase, folder: Path) -> AsyncIterator[C
     finally:
         if server.process is not None:
             await server.end(signal.SIGKILL)
+        await installation.aclose()
 
 
 def test_every_point_is_in_a_chain() -> None:

@@ -52,6 +52,7 @@ async def survivor(
         yield Survivor(installation, recorded)
     finally:
         await server.end(signal.SIGTERM)
+        await installation.aclose()
 
 
 async def kill_often(server: Server, recorded: Recorded, choice: random.Random) -> None:
@@ -71,7 +72,7 @@ async def kill_often(server: Server, recorded: Recorded, choice: random.Random) 
 
 async def is_connected(installation: Installation) -> bool:
     """Whether a server that starts has come as far as its database."""
-    mine = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    mine = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'marqetfi%'"
     return bool(await installation.query(mine))
 
 
