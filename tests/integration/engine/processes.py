@@ -43,7 +43,7 @@ class Installation:
     database_url: str
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
-    _connection: asyncpg.Connection[asyncpg.Record] | None = None
+    _connection: "asyncpg.Connection[asyncpg.Record] | None" = None
 
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a process; cheap hashes and no rate limits."""
