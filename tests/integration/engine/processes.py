@@ -56,6 +56,9 @@ class Installation:
             "PASSWORD_MEMORY_KIB": "8",
             "PASSWORD_TIME_COST": "1",
             "LOG_LEVEL": "WARNING",
+            # Processes that start again and again need not compile everything again and again.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
             **{f"RATE_LIMIT_{name}": "0" for name in limits},
             **self.settings,
             **more,
