@@ -35,17 +35,19 @@ def settings() -> str:
 
 
 def _settings(lines: Sequence[str]) -> Iterator[tuple[str, list[list[str]]]]:
-    """The title and the rows of each section; a setting's sentence is the line above it."""
+    """The title and the rows of each section; a setting's sentence is what stands in the lines above it."""
     title = ""
     rows: list[list[str]] = []
-    for above, line in zip(["", *lines], lines, strict=False):
+    above: list[str] = []
+    for line in lines:
         if section := SECTION.fullmatch(line):
             if rows:
                 yield title, rows
             title, rows = section[1], []
         elif setting := SETTING.fullmatch(line):
             default = f"`{setting[2]}`" if setting[2] else "unset"
-            rows.append([f"`{setting[1]}`", default, above.removeprefix("# ")])
+            rows.append([f"`{setting[1]}`", default, " ".join(above)])
+        above = [*above, line.removeprefix("# ")] if line.startswith("# ") and not section else []
     yield title, rows
 
 

@@ -24,7 +24,7 @@ SHOWN = {
     "open": ["Opened.", "liquidation|Liquidation"],
     "watch": ["trade_update order.triggered", "trade_update trade.closed"],
     "read": ["No open positions.", "TRAILING_STOP", "realised PnL", "trade.closed"],
-    "again": ["closed +trailing", "trade.closed", "every booking sums to zero"],
+    "again": ["closed +trailing", "trade.closed", "invariants hold"],
     "tour-prices": ['"pair":"BTCUSDT"', '"code":"PAIR_NOT_FOUND"'],
     "tour-trade": ['"status":"success"', '"side":"short"', '"status":"partially_closed"'],
     "tour-error": ['"code":"STOP_WRONG_SIDE"'],
