@@ -224,10 +224,11 @@ class PaperFunding(Base):
 
 
 class PaperFundingMark(Base):
-    """The last instant of a pair whose funding is booked, and the tick that it was booked at."""
+    """The last instant of a pair whose funding is booked, the tick it was booked at, and the interval of its count."""
 
     __tablename__ = "paper_funding_marks"
 
     pair_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("pairs.id"), primary_key=True, autoincrement=False)
     instant: Mapped[Instant]
     sequence: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[int]

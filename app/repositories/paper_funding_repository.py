@@ -25,14 +25,15 @@ class PaperFundingRepository(Repository[PaperFunding]):
 
     model = PaperFunding
 
-    async def marks(self, pair_ids: Sequence[int]) -> dict[int, datetime]:
-        """The last instant that is booked of each pair that has one."""
-        query = select(PaperFundingMark.pair_id, PaperFundingMark.instant).where(PaperFundingMark.pair_id.in_(pair_ids))
-        return {row[0]: row[1] for row in await self.session.execute(query)}
+    async def marks(self, pair_ids: Sequence[int]) -> Sequence[PaperFundingMark]:
+        """The marks of those pairs that have one, by pair, locked."""
+        query = select(PaperFundingMark).where(PaperFundingMark.pair_id.in_(pair_ids))
+        query = query.order_by(PaperFundingMark.pair_id).with_for_update()
+        return (await self.session.scalars(query, execution_options={"populate_existing": True})).all()
 
-    async def begin(self, pair_id: int, instant: datetime, sequence: int) -> bool:
+    async def begin(self, pair_id: int, instant: datetime, sequence: int, seconds: int) -> bool:
         """Write a pair's first mark; False where it has one."""
-        row = upsert(PaperFundingMark).values(pair_id=pair_id, instant=instant, sequence=sequence)
+        row = upsert(PaperFundingMark).values(pair_id=pair_id, instant=instant, sequence=sequence, seconds=seconds)
         written = row.on_conflict_do_nothing().returning(PaperFundingMark.pair_id)
         return await self.session.scalar(written) is not None
 

@@ -287,6 +287,7 @@ def _paper_funding() -> None:
         sa.Column("pair_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("instant", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("seconds", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["pair_id"], ["pairs.id"], name=op.f("fk_paper_funding_marks_pair_id")),
         sa.PrimaryKeyConstraint("pair_id", name=op.f("pk_paper_funding_marks")),
     )

@@ -137,6 +137,11 @@ class _Working:
         return [_match(self.kind, tick, order)] if is_due else []
 
 
+def instant_before(at: datetime, interval: timedelta) -> datetime:
+    """The last funding instant that is not after `at`; they are counted from midnight UTC."""
+    return at - (at - _EPOCH) % interval
+
+
 class FundingClock:
     """The instants of feed time at which a pair is funded; `funded_at` is the last one that is booked, if any was."""
 
@@ -146,7 +151,7 @@ class FundingClock:
 
     def on_tick(self, tick: Tick) -> PaperMatch | None:
         """The match of the instants up to a tick that nobody was told of; the first ever only begins the count."""
-        instant = tick.at - (tick.at - _EPOCH) % self._interval
+        instant = instant_before(tick.at, self._interval)
         if self._told is not None and instant <= self._told:
             return None
         self._told = instant

@@ -1,6 +1,6 @@
 """Books the funding of a pair: every instant that is due at a tick, for every position that was open before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -13,6 +13,7 @@ from app.models.paper import PaperFunding, PaperPosition
 from app.repositories.paper_account_repository import Owner
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper import mapping
+from app.services.providers.paper.books import instant_before
 from app.services.providers.paper.mapping import known
 from app.services.providers.paper.matches import PaperMatch
 from app.services.providers.paper.matching import Booked
@@ -26,7 +27,7 @@ async def book_funding(work: UnitOfWork, match: PaperMatch, pair: Pair, terms: P
     """
     last = known(match.instant)
     owners = await work.paper_accounts.lock_all(await work.paper_funding.owners_open_before(pair.id, match.sequence))
-    if await work.paper_funding.begin(pair.id, last, match.sequence):
+    if await work.paper_funding.begin(pair.id, last, match.sequence, terms.funding_seconds):
         return Booked()
     mark = await work.paper_funding.locked_mark(pair.id)
     instants = list(_instants(mark.instant, last, terms.funding_seconds))
@@ -37,6 +38,23 @@ async def book_funding(work: UnitOfWork, match: PaperMatch, pair: Pair, terms: P
     for held in await work.paper_funding.open_before(list(owners), pair.id, match.sequence):
         await desk.fund(held.position, held.size, instants)
     return await desk.write()
+
+
+async def funded_until(work: UnitOfWork, pair_ids: Sequence[int], seconds: int) -> dict[int, datetime]:
+    """The last instant of each pair that is booked, or that this interval (0: none) does not ask for.
+
+    What passed under another interval is not paid for by this one: its count goes on from the last tick judged.
+    """
+    judged = await work.engine_state.checkpoints(pair_ids)
+    marks = await work.paper_funding.marks(pair_ids)
+    for mark in marks:
+        if mark.seconds != seconds:
+            if seconds:
+                checkpoint = judged.get(mark.pair_id)
+                seen = mark.instant if checkpoint is None else max(mark.instant, checkpoint.tick_at)
+                mark.instant = instant_before(seen, timedelta(seconds=seconds))
+            mark.seconds = seconds
+    return {mark.pair_id: mark.instant for mark in marks}
 
 
 def _instants(after: datetime, until: datetime, seconds: int) -> Iterator[datetime]:

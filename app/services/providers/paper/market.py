@@ -16,7 +16,7 @@ from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.providers.base import Match, QuoteBoard
 from app.services.providers.paper.books import FundingClock, PairBooks
 from app.services.providers.paper.catalogue import VENUE
-from app.services.providers.paper.funding import book_funding
+from app.services.providers.paper.funding import book_funding, funded_until
 from app.services.providers.paper.matches import ORDER_KINDS, MatchKind, PaperMatch
 from app.services.providers.paper.matching import Booked, PairOf, book_matches
 from app.services.providers.paper.stepping import book_steps
@@ -92,7 +92,7 @@ class PaperMarket:
                 async with self._uow() as work:
                     positions = await work.paper.open_positions(pair_ids)
                     orders = await work.paper.live_orders(pair_ids)
-                    funded = await work.paper_funding.marks(pair_ids)
+                    funded = await funded_until(work, pair_ids, self._terms.funding_seconds)
             finally:
                 loaded, self._loading = self._loading, {}
             rows: list[PaperPosition | PaperOrder] = [*positions, *orders]

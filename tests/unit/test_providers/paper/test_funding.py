@@ -13,6 +13,7 @@ from app.domain.enums import PositionSide
 from app.domain.ledger import LedgerAccount
 from app.domain.money import ceil_to
 from app.domain.trading import TradeParams, VenueFill, VenueFunding, VenueRef
+from app.repositories.engine_state_repository import EngineState
 from tests.venues import LONG_AGO, TERMS, PaperVenue, closing, opening, paper_venue
 
 HOUR = 3600
@@ -217,3 +218,44 @@ async def test_a_negative_rate_is_paid_by_shorts(container: Container, side: Pos
         (funding,) = await fundings(venue, ref)
         assert (funding.amount > 0) is (side is LONG)
         await venue.assert_books_balance()
+
+
+async def restarted(venue: PaperVenue, seconds: int) -> PaperVenue:
+    """The venue once every tick so far is judged and it was started again with another interval; 0: no funding."""
+    async with venue.uow() as work:
+        token = await work.engine_state.take_lease("engine:paper", "test", timedelta(hours=1), predecessor_is_dead=True)
+        assert token is not None
+        tick = venue.board.ticks[venue.pair.id][-1]
+        await work.engine_state.save([EngineState(tick, {}, [])], token)
+    terms = replace(venue.terms, funding_seconds=seconds)
+    again = PaperVenue(venue.container, venue.directory, venue.board, venue.pair, terms)
+    await again.start()
+    await again.commit()
+    return again
+
+
+@pytest.mark.parametrize("off", [True, False])
+async def test_another_interval_asks_for_nothing_of_the_time_before_it(venue: PaperVenue, off: bool) -> None:
+    later(venue, HOUR // 2)
+    ref = await venue.new_account()
+    await opened(venue, ref)
+    if off:
+        venue = await restarted(venue, 0)
+        later(venue, 5 * HOUR)
+        await venue.commit()
+        again = await restarted(venue, HOUR)
+        seconds = HOUR
+    else:
+        again = await restarted(venue, 60)
+        seconds = 60
+    began = again.board.clock.now()
+    assert await fundings(again, ref) == []
+
+    later(again, seconds + 1)
+    await again.commit()
+
+    (paid,) = await fundings(again, ref)
+    assert began < paid.instant <= again.board.clock.now()
+    later(again, seconds)
+    await again.commit()
+    assert len(await fundings(again, ref)) == 2
