@@ -239,6 +239,8 @@ async def test_another_interval_asks_for_nothing_of_the_time_before_it(venue: Pa
     later(venue, HOUR // 2)
     ref = await venue.new_account()
     await opened(venue, ref)
+    later(venue, 5)
+    await venue.commit()
     if off:
         venue = await restarted(venue, 0)
         later(venue, 5 * HOUR)
