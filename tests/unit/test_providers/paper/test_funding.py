@@ -1,6 +1,6 @@
 """Funding on paper: who pays at an instant of feed time, from what, and that it is booked once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -12,9 +12,10 @@ from app.bootstrap import Container
 from app.domain.enums import PositionSide
 from app.domain.ledger import LedgerAccount
 from app.domain.money import ceil_to
+from app.domain.prices import Tick
 from app.domain.trading import TradeParams, VenueFill, VenueFunding, VenueRef
 from app.repositories.engine_state_repository import EngineState
-from tests.venues import LONG_AGO, TERMS, PaperVenue, closing, opening, paper_venue
+from tests.venues import LONG_AGO, TERMS, HandBoard, PaperVenue, closing, opening, paper_venue
 
 HOUR = 3600
 RATE = Decimal("0.001")
@@ -220,6 +221,16 @@ async def test_a_negative_rate_is_paid_by_shorts(container: Container, side: Pos
         await venue.assert_books_balance()
 
 
+class ForgetfulBoard(HandBoard):
+    """The same market to a process that was away for long: only the last tick is given again."""
+
+    def __init__(self, board: HandBoard) -> None:
+        self.__dict__.update(board.__dict__)
+
+    def kept(self, pair_id: int, after_sequence: int) -> Sequence[Tick]:
+        return super().kept(pair_id, after_sequence)[-1:]
+
+
 async def restarted(venue: PaperVenue, seconds: int) -> PaperVenue:
     """The venue once every tick so far is judged and it was started again with another interval; 0: no funding."""
     async with venue.uow() as work:
@@ -228,7 +239,7 @@ async def restarted(venue: PaperVenue, seconds: int) -> PaperVenue:
         tick = venue.board.ticks[venue.pair.id][-1]
         await work.engine_state.save([EngineState(tick, {}, [])], token)
     terms = replace(venue.terms, funding_seconds=seconds)
-    again = PaperVenue(venue.container, venue.directory, venue.board, venue.pair, terms)
+    again = PaperVenue(venue.container, venue.directory, ForgetfulBoard(venue.board), venue.pair, terms)
     await again.start()
     await again.commit()
     return again
