@@ -8,6 +8,7 @@ from functools import partial
 from loguru import logger
 
 from app.core.database import DatabaseError, is_locked
+from app.core.gathering import raise_first
 from app.domain.enums import SwitchScope
 from app.models.control import DeadManSwitch
 from app.models.trading import Order
@@ -55,9 +56,7 @@ class DeadManSwitchService:
         async with self._uow() as work:
             due = await work.switches.take_due(AT_ONCE, AGAIN_AFTER)
         outcomes = await asyncio.gather(*(self._fire_in_time(switch) for switch in due), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        raise_first(outcomes)
         return len(due)
 
     async def watch(self) -> None:

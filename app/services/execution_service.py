@@ -11,6 +11,7 @@ from app.core.clock import Clock
 from app.core.database import DatabaseError, is_locked
 from app.core.fair_slots import FairSlots
 from app.core.faults import buggify
+from app.core.gathering import raise_first
 from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
 from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
@@ -103,9 +104,7 @@ class ExecutionService:
         finally:
             # Also of those that were cancelled before they began.
             self._waiting -= found.keys()
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        raise_first(outcomes)
 
     async def ask(self, intent: Intent) -> TradeResult | None:
         """What the venue knows of an intent; for a cancel, of the order it is about."""

@@ -13,6 +13,7 @@ from loguru import logger
 from app.core.clock import Clock
 from app.core.database import is_locked, is_refused
 from app.core.faults import buggify
+from app.core.gathering import raise_first
 from app.core.metrics import INTENTS_UNKNOWN, SETTLEMENT_PROBLEMS
 from app.domain.enums import IntentKind, IntentStatus
 from app.domain.errors import Conflict, InvalidTransition, ProviderError, ProviderTimeout, Unavailable
@@ -81,7 +82,7 @@ class SettlementService:
         if reconciles:
             passes.append(partial(self.reconcile, venue))
         errors = [outcome for each in passes for outcome in await asyncio.gather(each(), return_exceptions=True)]
-        _raise_first(errors)
+        raise_first(errors)
 
     async def settle(self) -> int:
         """Send due new intents and ask about due sent and resting ones; how many were looked at.
@@ -146,7 +147,7 @@ class SettlementService:
             async with slots:
                 await self._guarded(turn)
 
-        _raise_first(await asyncio.gather(*(in_turn(turn) for turn in turns), return_exceptions=True))
+        raise_first(await asyncio.gather(*(in_turn(turn) for turn in turns), return_exceptions=True))
 
     async def _guarded(self, turn: _Turn) -> None:
         """Take a turn. What contradicts itself is for a person; what is held by another is left to the next pass."""
@@ -263,7 +264,7 @@ class SettlementService:
         errors: list[BaseException | None] = []
         for fill in fills:
             errors += await asyncio.gather(self._booking.book_fill(fill, is_in_order=True), return_exceptions=True)
-        _raise_first(errors)
+        raise_first(errors)
 
     def _ref(self, trade: Trade) -> VenueRef:
         pair = self._pairs.by_id(trade.pair_id)
@@ -299,9 +300,3 @@ def _tells(trades: Iterable[Trade], position: VenuePosition, margins: Mapping[in
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
     return sum(amounts, ZERO)
-
-
-def _raise_first(outcomes: Iterable[object]) -> None:
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
