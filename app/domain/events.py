@@ -89,6 +89,7 @@ _TRADE_FIELDS = [
     "exit_price",
     "pnl",
     "fees",
+    "funding",
     "status",
     "transaction_hash",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from loguru import logger
 
-from app.domain.events import position_event
+from app.domain.events import EventType, position_event, trade_event
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.money import ZERO
 from app.domain.shares import FundingShare, pro_rata, share_funding
@@ -67,6 +67,7 @@ class FundingService:
             for share in shares:
                 await work.fundings.add_share(share.trade_id, funding, share.size, share.amount)
                 trades[share.trade_id].funding += share.amount
+                work.emit(trade_event(EventType.TRADE_UPDATED, trades[share.trade_id], "funding"))
             await _take_over(work, funding, held, {share.trade_id for share in shares})
             return True
 

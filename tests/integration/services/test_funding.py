@@ -65,7 +65,7 @@ async def test_a_funding_is_booked_once_however_often_and_from_wherever_it_is_to
     assert (sorted(booked), caught_up) == ([False] * 4 + [True], 1)
     assert (await desk.trade(trade)).funding == PAID + Decimal("0.5")
     assert (position.margin, position.liquidation_price) == (Decimal(99), Decimal(911))
-    assert await desk.events(before) == ["position.updated funding"] * 2
+    assert await desk.events(before) == ["trade.updated funding", "position.updated funding"] * 2
 
 
 async def test_a_position_that_changed_since_keeps_what_its_fill_told(desk: Desk) -> None:
@@ -92,7 +92,7 @@ async def test_a_closed_trade_takes_a_funding_that_is_told_late(desk: Desk) -> N
     assert await service(desk, funded).catch_up_all(desk.venue.name) == 1
 
     assert (await desk.trade(trade)).funding == PAID
-    assert await desk.events(before) == []
+    assert await desk.events(before) == ["trade.updated funding"]
 
 
 async def test_a_trade_that_cannot_be_asked_about_holds_up_no_other(desk: Desk) -> None:
