@@ -8,8 +8,8 @@ from app.domain.enums import PaperPositionStatus
 from app.domain.ledger import Booking, LedgerAccount, pay_funding, split_funding
 from app.domain.money import ZERO
 from app.domain.positions import funding_of, liquidation_price
-from app.models.market import Pair
-from app.models.paper import PaperFunding, PaperPosition
+from app.models.market import Pair, PriceCheckpoint
+from app.models.paper import PaperFunding, PaperFundingMark, PaperPosition
 from app.repositories.paper_account_repository import Owner
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper import mapping
@@ -49,12 +49,15 @@ async def funded_until(work: UnitOfWork, pair_ids: Sequence[int], seconds: int) 
     marks = await work.paper_funding.marks(pair_ids)
     for mark in marks:
         if mark.seconds != seconds:
-            if seconds:
-                checkpoint = judged.get(mark.pair_id)
-                seen = mark.instant if checkpoint is None else max(mark.instant, checkpoint.tick_at)
-                mark.instant = instant_before(seen, timedelta(seconds=seconds))
-            mark.seconds = seconds
+            _count_by(mark, seconds, judged.get(mark.pair_id))
     return {mark.pair_id: mark.instant for mark in marks}
+
+
+def _count_by(mark: PaperFundingMark, seconds: int, judged: PriceCheckpoint | None) -> None:
+    if seconds:
+        seen = mark.instant if judged is None else max(mark.instant, judged.tick_at)
+        mark.instant = instant_before(seen, timedelta(seconds=seconds))
+    mark.seconds = seconds
 
 
 def _instants(after: datetime, until: datetime, seconds: int) -> Iterator[datetime]:
