@@ -11,7 +11,7 @@ from app.cli.failure import EXIT_IN_USE, Failure
 from app.config.settings import Settings
 from app.core import migrations
 from app.core.broadcast import MemoryBroadcast
-from app.core.database import Database
+from app.core.database import Database, DatabaseError
 from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgres, EmbeddedPostgresError
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
@@ -72,10 +72,12 @@ async def _revision(url: str) -> str | None:
     try:
         await database.ping()
         return await migrations.current(database)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseError) as error:
+        # What the server said, without what the libraries between say of it.
+        said = getattr(getattr(error, "orig", None), "__cause__", None) or error
         raise Failure(
             "DATABASE_FAILED",
-            f"The database of DATABASE_URL does not let us in: {error or type(error).__name__}.",
+            f"The database of DATABASE_URL does not let us in: {said or type(said).__name__}.",
             hint="Is it running, and are host, user, password and database right?",
         ) from None
     finally:

@@ -111,7 +111,7 @@ def start_failures() -> Iterator[None]:
     except (DataDirInUse, EmbeddedPostgresError) as error:
         raise embedded_failure(error) from None
     except FaultsInvalid as error:
-        raise Failure("FAULTS_INVALID", f"FAULTS: {error}.") from None
+        raise Failure("FAULTS_INVALID", f"FAULTS or VENUE_FAULTS cannot be used: {error}.") from None
     except ReplayFileError as error:
         details = {"file": error.file, "line": error.line, "reason": error.reason}
         told = {name: value for name, value in details.items() if value is not None}

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from loguru import logger
 
 from app.core.clock import Clock
+from app.core.faults import FaultsInvalid
 from app.domain.errors import MarqetError, ProviderTimeout
 from app.domain.prices import Price
 from app.domain.trading import (
@@ -51,7 +52,7 @@ class FaultRates:
 
 
 def parse_rates(entries: Sequence[str]) -> FaultRates:
-    """The rates of `name=fraction` entries; ValueError says which is wrong and how."""
+    """The rates of `name=fraction` entries; FaultsInvalid says which is wrong and how."""
     names = [field.name for field in fields(FaultRates)]
     rates: dict[str, float] = {}
     for entry in entries:
@@ -61,11 +62,11 @@ def parse_rates(entries: Sequence[str]) -> FaultRates:
         except ValueError:
             rate = -1.0
         if name not in names or not 0 <= rate <= 1:
-            raise ValueError(f"{entry} is none of {', '.join(names)}, each =0.0 to 1.0")
+            raise FaultsInvalid(f"{entry} is none of {', '.join(names)}, each =0.0 to 1.0")
         rates[name] = rate
     found = FaultRates(**rates)
     if found.reject + found.timeout_before + found.timeout_after + found.late > 1:
-        raise ValueError("reject, timeout_before, timeout_after and late together exceed 1")
+        raise FaultsInvalid("reject, timeout_before, timeout_after and late together exceed 1")
     return found
 
 
@@ -184,7 +185,7 @@ class FaultyVenue(BaseTradingProvider):
 
 
 def with_faults(venue: BaseTradingProvider, entries: Sequence[str], seed: int, clock: Clock) -> BaseTradingProvider:
-    """The venue with the faults of `name=fraction` entries; itself where there are none. ValueError as parse_rates."""
+    """The venue with the faults of `name=fraction` entries; itself without any. FaultsInvalid as parse_rates."""
     return FaultyVenue(venue, parse_rates(entries), seed, clock) if entries else venue
 
 

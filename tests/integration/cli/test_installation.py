@@ -12,6 +12,7 @@ import asyncpg
 import httpx2
 import pytest
 import websockets
+from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
 from app.bootstrap import Container
@@ -75,6 +76,22 @@ async def test_a_database_that_lets_us_not_in(run: Run) -> None:
         assert "hidden" not in ended.output
     told = json.loads((await run("doctor", "--json", code=1, **unreachable)).stdout)
     assert [one["verdict"] for one in told["findings"] if one["check"] == "database"] == ["failed"]
+
+
+async def test_a_database_that_is_not_there_is_named(run: Run, empty_database: MakeDatabase) -> None:
+    gone = make_url(empty_database()).set(database="gone").render_as_string(hide_password=False)
+    told = await run("migrate", code=1, DATABASE_URL=gone)
+    assert "error: DATABASE_FAILED" in told.stderr
+    assert "does not exist" in told.stderr
+    assert "sqlalche" not in told.output
+
+
+async def test_faults_that_mean_nothing_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "configure", lambda **_: None)
+    for name, value in (("FAULTS", "nowhere:kill"), ("VENUE_FAULTS", "foo=1")):
+        told = await run("serve", code=1, PORT="0", **{name: value})
+        assert "error: FAULTS_INVALID" in told.stderr
+        assert value.partition(":")[0].partition("=")[0] in told.stderr
 
 
 async def test_doctor_finds_what_is_wrong(run: Run, database: Database, uow: UnitOfWorkFactory, user: Person) -> None:
