@@ -166,7 +166,9 @@ class User:
             except httpx2.HTTPError:
                 await asyncio.wait_for(self.server.gone(), 60)
                 raise ServerDied from None
-            if answer.status_code == 500:
+            if answer.status_code == 500 or _code(answer) == "IDEMPOTENCY_IN_FLIGHT":
+                # One request at a time: whoever holds the key is dead. Its last commit may have come after its end,
+                # because the database finishes what it was told before it notices that nobody listens.
                 await self.server.installation.expire_locks()
             is_open = answer.status_code >= 500 and _code(answer) != "TRADE_EXECUTION_FAILED"
             return None if is_open or _code(answer) in ("IDEMPOTENCY_IN_FLIGHT", *not_yet) else answer
