@@ -115,7 +115,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         )
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
         loops.extend([*parts.loops, price_cache.run])
-        websockets = wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, clock=clock)
+        websockets = wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, cache=cache, clock=clock)
         container = Container(
             settings=settings,
             clock=clock,

@@ -4,6 +4,7 @@ from functools import partial
 
 from app.config.settings import Settings
 from app.core.broadcast import Broadcast
+from app.core.cache import Cache
 from app.core.clock import Clock
 from app.core.supervision import Loop
 from app.domain.channels import Channel
@@ -24,6 +25,7 @@ def wire_websockets(
     *,
     uow: UnitOfWorkFactory,
     broadcast: Broadcast,
+    cache: Cache,
     clock: Clock,
 ) -> WebSocketManager:
     """The hub, with what feeds it: the relay of the log and the live values of positions and stops."""
@@ -36,6 +38,7 @@ def wire_websockets(
     hub = WebSocketManager(
         uow=uow,
         broadcast=broadcast,
+        cache=cache,
         clock=clock,
         frames=frames,
         find_pair=find_pair,
@@ -45,6 +48,7 @@ def wire_websockets(
             pairs=settings.websocket_pairs,
             messages_per_second=settings.websocket_messages_per_second,
             message_burst=max(1, round(2 * settings.websocket_messages_per_second)),
+            price_seconds=settings.websocket_price_ms / 1000,
         ),
     )
     live = LivePositionService(

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     websocket_connections_per_user: int = Field(default=10, ge=1)
     websocket_pairs: int = Field(default=200, ge=1)
     websocket_messages_per_second: float = Field(default=10.0, gt=0)
+    websocket_price_ms: int = Field(default=100, ge=0, le=60_000)
 
     default_venue: str = "paper"
     asset_venues: Names = []

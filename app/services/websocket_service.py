@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Set
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection, Set
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from itertools import count
 from uuid import UUID
 
 from app.core.broadcast import Broadcast
+from app.core.cache import Cache
 from app.core.clock import Clock
 from app.domain.channels import SESSION_REVOKED_TOPIC, Channel
 from app.domain.errors import Conflict, RateLimited, Unauthorized, Unavailable
@@ -18,6 +19,7 @@ from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket.event_streams import EventStreams
 from app.services.websocket.frames import FrameFactory, Members
 from app.services.websocket.outbox import SLOW, Closing, Outbox
+from app.services.websocket.presence import RENEW_SECONDS, Presence
 from app.services.websocket.price_streams import PriceFrames, PriceStreams
 from app.services.websocket.snapshots import ChannelSnapshots
 
@@ -28,6 +30,7 @@ WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 5.0
 
 RESTART = Closing(1012, "service restart")
+OLD = Closing(1012, "connected for too long")
 REVOKED = Closing(4401, "session ended")
 
 
@@ -47,6 +50,8 @@ class WebSocketLimits:
     queue_bytes: int = 1024 * 1024
     stall_seconds: float = 5.0
     slow_grace_seconds: float = 10.0
+    price_seconds: float = 0.1
+    life_seconds: float = 86400.0
     farewell_seconds: float = 2.0
 
 
@@ -61,6 +66,7 @@ class WebSocketManager:
         *,
         uow: UnitOfWorkFactory,
         broadcast: Broadcast,
+        cache: Cache,
         clock: Clock,
         frames: FrameFactory,
         find_pair: FindPair,
@@ -72,8 +78,15 @@ class WebSocketManager:
         self.frames = frames
         self._uow = uow
         self._clock = clock
-        self._prices = PriceStreams(broadcast, price_frames, frames, self.limits.pairs)
-        self.events = EventStreams(uow, broadcast, frames, ChannelSnapshots(uow, frames))
+        self._prices = PriceStreams(
+            broadcast,
+            price_frames,
+            frames,
+            max_pairs=self.limits.pairs,
+            pause_seconds=self.limits.price_seconds,
+        )
+        self.presence = Presence(cache, clock, places=self.limits.connections_per_user)
+        self.events = EventStreams(uow, broadcast, frames, ChannelSnapshots(uow, frames, clock))
         self._ids = count(1)
         self._connections: dict[int, Connection] = {}
         self._per_user: Counter[int] = Counter()
@@ -83,7 +96,7 @@ class WebSocketManager:
         self._empty.set()
         broadcast.subscribe(SESSION_REVOKED_TOPIC, self._on_session_revoked)
 
-    def connect(self, address: str, identity: Identity | None = None) -> Connection:
+    async def connect(self, address: str, identity: Identity | None = None) -> Connection:
         """Register a client, of a user where it is known already.
 
         Raises Unavailable during a shutdown, RateLimited where too many of the address are not known yet, and
@@ -94,29 +107,38 @@ class WebSocketManager:
         if identity is None and self._unknown[address] >= self.limits.unknown_per_address:
             raise RateLimited("Too many connections of this address wait to authenticate", retry_after=5)
         outbox = Outbox(self.limits.queue_frames, self.limits.queue_bytes)
-        connection = Connection(next(self._ids), address, outbox, self.limits.queue_frames)
+        opened_at = asyncio.get_running_loop().time()
+        connection = Connection(
+            next(self._ids), address, outbox, max_held=self.limits.queue_frames, opened_at=opened_at
+        )
         self._unknown[address] += 1
-        if identity is not None:
-            try:
-                self.identify(connection, identity)
-            except Conflict:
-                _subtract(self._unknown, address)
-                raise
         self._connections[connection.id] = connection
         self._empty.clear()
+        if identity is not None:
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self.disconnect, connection)
+                await self.identify(connection, identity)
+                undo.pop_all()
         return connection
 
-    def identify(self, connection: Connection, identity: Identity) -> None:
+    async def identify(self, connection: Connection, identity: Identity) -> None:
         """Tell whose a connection is, or by which newer token; Conflict LIMIT_EXCEEDED where that is one too many."""
         if connection.identity is None:
             most = self.limits.connections_per_user
+            too_many = Conflict("Too many connections", code="LIMIT_EXCEEDED", limit="connections", maximum=most)
             if self._per_user[identity.user_id] >= most:
-                raise Conflict("Too many connections", code="LIMIT_EXCEEDED", limit="connections", maximum=most)
+                raise too_many
             self._per_user[identity.user_id] += 1
             _subtract(self._unknown, connection.address)
+            connection.identity = identity
+            if not await self.presence.enter(connection, identity.user_id):
+                connection.identity = None
+                self._unknown[connection.address] += 1
+                _subtract(self._per_user, identity.user_id)
+                raise too_many
         connection.identity = identity
 
-    def disconnect(self, connection: Connection) -> None:
+    async def disconnect(self, connection: Connection) -> None:
         """Forget a client and everything it listened to."""
         if self._connections.pop(connection.id, None) is None:
             return
@@ -128,6 +150,7 @@ class WebSocketManager:
             return
         self.events.leave(connection.identity.user_id, connection)
         _subtract(self._per_user, connection.identity.user_id)
+        await self.presence.leave(connection)
 
     async def subscribe(self, connection: Connection, wish: Wish) -> None:
         """Show a client what it asks for: `subscribed`, then its state now, then every change."""
@@ -158,14 +181,12 @@ class WebSocketManager:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             group.create_task(self._keep_sweeping())
+            group.create_task(self._keep_present())
 
     async def shutdown(self) -> None:
         """Tell every client to reconnect, close with 1012, refuse new ones; wait a little until all are gone."""
         self._is_leaving = True
-        farewell = self.frames.of_now("reconnect", None, {"reason": RESTART.reason})
-        for connection in self._connections.values():
-            connection.outbox.put(farewell)
-            connection.outbox.close(RESTART)
+        self._take_leave(self._connections.values(), RESTART)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limits.farewell_seconds):
                 await self._empty.wait()
@@ -176,6 +197,12 @@ class WebSocketManager:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self.close_stalled(loop.time())
+            self.close_old(loop.time())
+
+    async def _keep_present(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self.presence.renew()
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -200,6 +227,19 @@ class WebSocketManager:
                 connection.outbox.close(SLOW, discard=True)
             if stalled > self.limits.stall_seconds + self.limits.slow_grace_seconds:
                 connection.drop()
+
+    def close_old(self, now: float) -> None:
+        """Tell those who have been connected for the longest time that is allowed to reconnect."""
+        born_before = now - self.limits.life_seconds
+        old = [each for each in self._connections.values() if each.opened_at < born_before and not each.outbox.closing]
+        self._take_leave(old, OLD)
+
+    def _take_leave(self, connections: Collection[Connection], closing: Closing) -> None:
+        if connections:
+            farewell = self.frames.of_now("reconnect", None, {"reason": closing.reason})
+            for connection in connections:
+                connection.outbox.put(farewell)
+                connection.outbox.close(closing)
 
     def _on_session_revoked(self, message: bytes) -> None:
         self._end_sessions({UUID(message.decode())})

@@ -32,7 +32,7 @@ async def _admitted(websocket: WebSocket, container: Container) -> Connection:
         raise Forbidden("Pages of this origin may not connect")
     user = await _user_of_handshake(websocket, container)
     address = websocket.client.host if websocket.client else ""
-    return container.websockets.connect(address, identity_of(user) if user else None)
+    return await container.websockets.connect(address, identity_of(user) if user else None)
 
 
 async def _user_of_handshake(websocket: WebSocket, container: Container) -> AuthenticatedUser | None:

@@ -97,7 +97,7 @@ class Client:
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     logger.opt(exception=outcome).error("a WebSocket ended by a fault of ours")
-            self._hub.disconnect(self._connection)
+            await self._hub.disconnect(self._connection)
 
     def _begin(self) -> None:
         if self._connection.identity is None:
@@ -187,7 +187,7 @@ class Client:
             identity = identity_of(await self._auth.current_user(token))
             if known is not None and known.user_id != identity.user_id:
                 raise Forbidden("The token is of another user")
-            self._hub.identify(self._connection, identity)
+            await self._hub.identify(self._connection, identity)
         except MarqetError as error:
             first = FULL if error.code == "LIMIT_EXCEEDED" else NOT_AUTHENTICATED
             self._refuse(error, message, end=first if known is None else None)
@@ -197,7 +197,7 @@ class Client:
     def _welcome(self, identity: Identity, message: ClientMessage | None = None) -> None:
         limits = self._hub.limits
         data = {
-            "connection_id": f"conn_{self._connection.id}",
+            "connection_id": self._hub.presence.name_of(self._connection),
             "user_id": identity.user_id,
             "expires_at": rfc3339(identity.expires_at),
             "limits": {

@@ -66,19 +66,22 @@ class Connection:
         "id",
         "identity",
         "on_drop",
+        "opened_at",
         "outbox",
         "pairs",
         "sending_since",
         "subscriptions",
     )
 
-    def __init__(self, connection_id: int, address: str, outbox: Outbox, max_held: int) -> None:
+    def __init__(self, connection_id: int, address: str, outbox: Outbox, *, max_held: int, opened_at: float) -> None:
         self.id = connection_id
         self.address = address
         self.outbox = outbox
         self.identity: Identity | None = None
         self.pairs: set[int] = set()
         self.subscriptions: dict[Channel, Subscription] = {}
+        # Loop time.
+        self.opened_at = opened_at
         # Loop time at which the send began that the writer waits for.
         self.sending_since: float | None = None
         # Set by whoever owns the socket.

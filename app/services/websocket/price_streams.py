@@ -1,5 +1,6 @@
 """Prices to those who listen: each frame is decoded once and kept for each reader, latest wins."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,11 +16,36 @@ type PriceFrames = Callable[[int], bytes | None]
 
 @dataclass(slots=True)
 class _PairStream:
+    """One pair's frames, at most one each `pause` seconds: the first at once, of those within a pause the last."""
+
     key: str
+    pause: float
     connections: dict[int, Connection] = field(default_factory=dict)
     unsubscribe: Callable[[], None] | None = None
+    _waiting: bytes | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def receive(self, message: bytes) -> None:
+        if self._timer is not None:
+            self._waiting = message
+            return
+        self._show(message)
+        if self.pause:
+            self._timer = asyncio.get_running_loop().call_later(self.pause, self._end_pause)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.unsubscribe is not None:
+            self.unsubscribe()
+
+    def _end_pause(self) -> None:
+        self._timer = None
+        if (message := self._waiting) is not None:
+            self._waiting = None
+            self.receive(message)
+
+    def _show(self, message: bytes) -> None:
         frame = reopened(message)
         for connection in self.connections.values():
             connection.outbox.put_latest(self.key, frame)
@@ -28,11 +54,20 @@ class _PairStream:
 class PriceStreams:
     """One subscription of the broadcast per pair that anybody here listens to."""
 
-    def __init__(self, broadcast: Broadcast, price_frames: PriceFrames, frames: FrameFactory, max_pairs: int) -> None:
+    def __init__(
+        self,
+        broadcast: Broadcast,
+        price_frames: PriceFrames,
+        frames: FrameFactory,
+        *,
+        max_pairs: int,
+        pause_seconds: float,
+    ) -> None:
         self._broadcast = broadcast
         self._price_frames = price_frames
         self._frames = frames
         self._max_pairs = max_pairs
+        self._pause_seconds = pause_seconds
         self._streams: dict[int, _PairStream] = {}
 
     def subscribe(self, connection: Connection, wish: Wish) -> None:
@@ -64,7 +99,7 @@ class PriceStreams:
     def _join(self, connection: Connection, pair_id: int) -> None:
         stream = self._streams.get(pair_id)
         if stream is None:
-            stream = self._streams[pair_id] = _PairStream(f"{Channel.PRICES}:{pair_id}")
+            stream = self._streams[pair_id] = _PairStream(f"{Channel.PRICES}:{pair_id}", self._pause_seconds)
             stream.unsubscribe = self._broadcast.subscribe(price_topic(pair_id), stream.receive)
         stream.connections[connection.id] = connection
         connection.pairs.add(pair_id)
@@ -76,6 +111,6 @@ class PriceStreams:
         connection.pairs.discard(pair_id)
         connection.outbox.forget(lambda key: key == stream.key)
         stream.connections.pop(connection.id, None)
-        if not stream.connections and stream.unsubscribe is not None:
-            stream.unsubscribe()
+        if not stream.connections:
+            stream.stop()
             del self._streams[pair_id]

@@ -2,19 +2,23 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from app.core.clock import Clock
 from app.core.json import rfc3339
 from app.domain.channels import Channel
 from app.domain.enums import TradeStatus
 from app.domain.errors import NotFound
 from app.domain.events import EventType, order_event, position_event, trade_event
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
+from app.models.event import Event
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.live_stops import LiveStop, live_stops
 from app.services.websocket.frames import FrameFactory, Members, as_snapshot
 
 RESUME_LIMIT = 1000
+RESUME_AGE = timedelta(hours=24)
 PAGE = 500
 _UNFINISHED_TRADE = [TradeStatus.PENDING, TradeStatus.SUBMITTED, *OPEN_TRADE]
 
@@ -43,9 +47,10 @@ class Snapshot:
 class ChannelSnapshots:
     """Reads what private channels show, each time in one transaction that sees one state of the database."""
 
-    def __init__(self, uow: UnitOfWorkFactory, frames: FrameFactory) -> None:
+    def __init__(self, uow: UnitOfWorkFactory, frames: FrameFactory, clock: Clock) -> None:
         self._uow = uow
         self._frames = frames
+        self._clock = clock
 
     async def check_owner(self, user_id: int, trade_ids: frozenset[int]) -> None:
         """Raise NotFound UNKNOWN_ID naming every id that is not a trade of the user."""
@@ -62,7 +67,7 @@ class ChannelSnapshots:
         async with self._uow() as work:
             last = await work.events.freeze(user_id)
             events = await work.events.after(user_id, since, limit=RESUME_LIMIT + 1, types=types)
-        if since > last or len(events) > RESUME_LIMIT:
+        if since > last or len(events) > RESUME_LIMIT or _are_old(events, self._clock.now()):
             now = await self._rows(user_id, channel, trade_ids)
             return Snapshot(now.sequence, now.frames, recovered=False)
         frames = [frame for event in events if (frame := self._frames.of_event(event)) is not None]
@@ -87,6 +92,11 @@ class ChannelSnapshots:
             return {**order_event(EventType.ORDER_UPDATED, row).data, **live, "order_status": row.status, "event": None}
         facts = position_event(row, "snapshot").data
         return {**facts, **self._frames.live_values(row), "updated_at": rfc3339(row.updated_at), "event": None}
+
+
+def _are_old(events: Sequence[Event], now: datetime) -> bool:
+    """Whether a client was away for so long that its state is better read anew."""
+    return bool(events) and now - events[0].created_at > RESUME_AGE
 
 
 async def _trades(work: UnitOfWork, user_id: int, trade_ids: TradeFilter) -> Sequence[Trade | Order]:

@@ -55,6 +55,7 @@ async def container(
         hub = WebSocketManager(
             uow=uow,
             broadcast=broadcast,
+            cache=container.cache,
             clock=clock,
             frames=frames,
             find_pair=find_pair,

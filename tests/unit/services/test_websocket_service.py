@@ -10,6 +10,7 @@ import pytest
 
 from app.bootstrap import Container
 from app.core.broadcast import MemoryBroadcast
+from app.core.cache import MemoryCache
 from app.domain.channels import SESSION_REVOKED_TOPIC, Channel, live_topic, price_topic, user_topic
 from app.domain.errors import Conflict, NotFound, RateLimited
 from app.domain.events import Event, EventType
@@ -30,7 +31,7 @@ class ScriptedSnapshots(ChannelSnapshots):
     """Snapshots that are ready when a test says so, as of the sequence that it says."""
 
     def __init__(self, container: Container, frames: FrameFactory) -> None:
-        super().__init__(container.uow, frames)
+        super().__init__(container.uow, frames, container.clock)
         self.asked: list[asyncio.Future[int]] = []
 
     async def read(self, user_id: int, channel: Channel, trade_ids: TradeFilter, since: int | None) -> Snapshot:
@@ -55,6 +56,7 @@ def hub_of(container: Container, frames: FrameFactory, limits: WebSocketLimits |
     return WebSocketManager(
         uow=container.uow,
         broadcast=container.broadcast,
+        cache=MemoryCache(container.clock),
         clock=container.clock,
         frames=frames,
         find_pair=find_pair,
@@ -84,7 +86,7 @@ async def test_a_snapshot_older_than_where_others_began_misses_nothing(
     snapshots = ScriptedSnapshots(container, frames)
     streams = EventStreams(container.uow, MemoryBroadcast(), frames, snapshots)
     hub = hub_of(container, frames)
-    clients = [hub.connect("test", identity(person.id)) for _ in range(4)]
+    clients = [await hub.connect("test", identity(person.id)) for _ in range(4)]
     asking = [asyncio.create_task(streams.subscribe(person.id, client, TRADES)) for client in clients]
     await until(lambda: len(snapshots.asked) == 4)
     for client, sequence in ((0, 5), (1, 2), (2, 4), (3, 1)):
@@ -102,7 +104,7 @@ async def test_a_subscription_that_fails_leaves_all_as_it_was(
 ) -> None:
     snapshots = ScriptedSnapshots(container, frames)
     streams = EventStreams(container.uow, MemoryBroadcast(), frames, snapshots)
-    connection = hub_of(container, frames).connect("test", identity(person.id))
+    connection = await hub_of(container, frames).connect("test", identity(person.id))
     failing = asyncio.create_task(streams.subscribe(person.id, connection, TRADES))
     await until(lambda: snapshots.asked)
     snapshots.asked[0].set_exception(ConnectionError())
@@ -117,7 +119,7 @@ async def test_a_second_subscription_that_fails_loses_nothing_of_the_first(
 ) -> None:
     broadcast, snapshots = MemoryBroadcast(), ScriptedSnapshots(container, frames)
     streams = EventStreams(container.uow, broadcast, frames, snapshots)
-    connection = hub_of(container, frames).connect("test", identity(person.id))
+    connection = await hub_of(container, frames).connect("test", identity(person.id))
     first, second = (asyncio.create_task(streams.subscribe(person.id, connection, TRADES)) for _ in range(2))
     await until(lambda: len(snapshots.asked) == 2)
     snapshots.asked[0].set_result(0)
@@ -132,31 +134,33 @@ async def test_a_second_subscription_that_fails_loses_nothing_of_the_first(
     assert told(connection) == [1, 2]
 
 
-def test_limits_hold_for_users_and_for_addresses_and_are_given_back(container: Container, frames: FrameFactory) -> None:
+async def test_limits_hold_for_users_and_for_addresses_and_are_given_back(
+    container: Container, frames: FrameFactory
+) -> None:
     hub = hub_of(container, frames, WebSocketLimits(connections_per_user=2, unknown_per_address=1))
-    mine = [hub.connect("here", identity(1)) for _ in range(2)]
+    mine = [await hub.connect("here", identity(1)) for _ in range(2)]
     with pytest.raises(Conflict):
-        hub.connect("here", identity(1))
-    stranger = hub.connect("here")
+        await hub.connect("here", identity(1))
+    stranger = await hub.connect("here")
     with pytest.raises(RateLimited):
-        hub.connect("here")
-    hub.connect("there")
+        await hub.connect("here")
+    await hub.connect("there")
     with pytest.raises(Conflict):
-        hub.identify(stranger, identity(1))
-    hub.identify(stranger, identity(2))
-    hub.connect("here")
-    hub.disconnect(mine[0])
-    hub.disconnect(mine[0])
-    hub.connect("here", identity(1))
+        await hub.identify(stranger, identity(1))
+    await hub.identify(stranger, identity(2))
+    await hub.connect("here")
+    await hub.disconnect(mine[0])
+    await hub.disconnect(mine[0])
+    await hub.connect("here", identity(1))
     with pytest.raises(Conflict):
-        hub.connect("here", identity(1))
+        await hub.connect("here", identity(1))
 
 
 async def test_pairs_are_counted_together_and_listened_to_only_while_wanted(
     container: Container, frames: FrameFactory
 ) -> None:
     hub = hub_of(container, frames, WebSocketLimits(pairs=2))
-    connection = hub.connect("here", identity(1))
+    connection = await hub.connect("here", identity(1))
     await hub.subscribe(connection, Wish(Channel.PRICES, pairs={901: "A", 902: "B"}))
     with pytest.raises(Conflict):
         await hub.subscribe(connection, Wish(Channel.PRICES, pairs={902: "B", 903: "C"}))
@@ -166,7 +170,7 @@ async def test_pairs_are_counted_together_and_listened_to_only_while_wanted(
     drained(connection.outbox)
     container.broadcast.publish(price_topic(902), b'{"price":2}')
     assert drained(connection.outbox) == ['{"price":2']
-    hub.disconnect(connection)
+    await hub.disconnect(connection)
     assert not container.broadcast.has_subscribers(price_topic(902))
 
 
@@ -174,7 +178,7 @@ async def test_frames_of_other_processes_reach_those_who_are_subscribed(
     container: Container, frames: FrameFactory, person: Person
 ) -> None:
     hub = hub_of(container, frames)
-    shown, other = (hub.connect("here", identity(person.id)) for _ in range(2))
+    shown, other = [await hub.connect("here", identity(person.id)) for _ in range(2)]
     await hub.subscribe(shown, Wish(Channel.POSITIONS))
     await hub.subscribe(other, Wish(Channel.TRADES))
     for connection in (shown, other):
@@ -185,9 +189,9 @@ async def test_frames_of_other_processes_reach_those_who_are_subscribed(
     assert drained(other.outbox) == []
 
 
-def test_who_takes_nothing_is_told_and_then_dropped(container: Container, frames: FrameFactory) -> None:
+async def test_who_takes_nothing_is_told_and_then_dropped(container: Container, frames: FrameFactory) -> None:
     hub = hub_of(container, frames, WebSocketLimits(stall_seconds=5, slow_grace_seconds=10))
-    stuck, healthy = (hub.connect("here", identity(1)) for _ in range(2))
+    stuck, healthy = [await hub.connect("here", identity(1)) for _ in range(2)]
     dropped: list[str] = []
     for name, connection in (("stuck", stuck), ("healthy", healthy)):
         connection.on_drop = lambda name=name: dropped.append(name)
@@ -202,11 +206,11 @@ def test_who_takes_nothing_is_told_and_then_dropped(container: Container, frames
     assert healthy.outbox.closing is None
 
 
-def test_an_ended_session_ends_its_connections_only(container: Container, frames: FrameFactory) -> None:
+async def test_an_ended_session_ends_its_connections_only(container: Container, frames: FrameFactory) -> None:
     hub = hub_of(container, frames)
     session_id = uuid4()
-    ended = [hub.connect("here", identity(1, session_id)) for _ in range(2)]
-    kept = [hub.connect("here", identity(1)), hub.connect("here")]
+    ended = [await hub.connect("here", identity(1, session_id)) for _ in range(2)]
+    kept = [await hub.connect("here", identity(1)), await hub.connect("here")]
     container.broadcast.publish(SESSION_REVOKED_TOPIC, str(session_id).encode())
     assert [each.outbox.closing.code if each.outbox.closing else None for each in ended] == [4401, 4401]
     assert [each.outbox.closing for each in kept] == [None, None]
