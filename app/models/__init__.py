@@ -30,7 +30,7 @@ from app.models.provider import ProviderConfiguration
 from app.models.trading import Fill, FundingPayment, Intent, Order, Position, Trade
 from app.models.user import User
 from app.models.wallet import Wallet
-from app.models.webhook import WebhookConfiguration, WebhookDelivery
+from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDelivery
 
 __all__ = [
     "AccountPair",
@@ -71,6 +71,7 @@ __all__ = [
     "Wallet",
     "WalletConnection",
     "WatermarkRow",
+    "WebhookAttempt",
     "WebhookConfiguration",
     "WebhookDelivery",
 ]

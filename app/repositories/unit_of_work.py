@@ -30,6 +30,8 @@ from app.repositories.session_repository import SessionRepository
 from app.repositories.trade_repository import TradeRepository
 from app.repositories.user_repository import UserRepository
 from app.repositories.venue_account_repository import VenueAccountRepository
+from app.repositories.webhook_delivery_repository import WebhookDeliveryRepository
+from app.repositories.webhook_repository import WebhookRepository
 
 type UnitOfWorkFactory = Callable[[], "UnitOfWork"]
 
@@ -75,6 +77,8 @@ class UnitOfWork:
         self.fundings = FundingRepository(session)
         self.paper_funding = PaperFundingRepository(session)
         self.paper_accounts = PaperAccountRepository(session)
+        self.webhooks = WebhookRepository(session)
+        self.deliveries = WebhookDeliveryRepository(session)
         return self
 
     async def __aexit__(

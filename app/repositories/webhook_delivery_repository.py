@@ -1,0 +1,154 @@
+"""Webhook deliveries: written once per endpoint and event, claimed under a lease, purged when old."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from app.domain.enums import DeliveryStatus
+from app.domain.lifecycle import DELIVERY_MOVES
+from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDelivery
+from app.repositories.base import LifecycleRepository
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """An event that is to reach an endpoint, as the text that will be sent."""
+
+    webhook_config_id: int
+    event_id: int
+    event_type: str
+    payload: str
+
+
+class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliveryStatus]):
+    """Deliveries and the attempts at them."""
+
+    model = WebhookDelivery
+    moves = DELIVERY_MOVES
+
+    async def schedule(self, deliveries: Sequence[NewDelivery]) -> None:
+        """Write deliveries that are due at once; those that are there already stay as they are."""
+        rows = [
+            {
+                "webhook_config_id": new.webhook_config_id,
+                "event_id": new.event_id,
+                "event_type": new.event_type,
+                "payload": new.payload,
+                "status": DeliveryStatus.PENDING,
+                "next_run_at": func.clock_timestamp(),
+            }
+            for new in deliveries
+        ]
+        if rows:
+            await self.session.execute(upsert(WebhookDelivery).values(rows).on_conflict_do_nothing())
+
+    async def claim(
+        self, holder: str, limit: int, lease: timedelta, *, failing: bool, per_endpoint: int
+    ) -> Sequence[WebhookDelivery]:
+        """Take due deliveries, at most so many under way at one endpoint, for as long as the lease lasts.
+
+        `failing` asks for those of endpoints that failed last time, else of the others. An endpoint whose breaker is
+        open has one under way, and none while it is paused.
+        """
+        parameters = {
+            "holder": holder,
+            "limit": limit,
+            "lease": lease,
+            "failing": failing,
+            "per_endpoint": per_endpoint,
+        }
+        ids = list(await self.session.scalars(text(_CLAIM), parameters))
+        query = select(WebhookDelivery).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
+        rows = await self.session.scalars(query, execution_options={"populate_existing": True})
+        return rows.all()
+
+    async def note(self, attempts: Sequence[WebhookAttempt]) -> None:
+        """Keep what attempts brought."""
+        self.session.add_all(attempts)
+        await self.session.flush()
+
+    async def attempts_of(self, delivery_id: int) -> Sequence[WebhookAttempt]:
+        """The attempts at a delivery, oldest first."""
+        query = select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery_id)
+        return (await self.session.scalars(query.order_by(WebhookAttempt.id))).all()
+
+    async def of_endpoint(
+        self,
+        webhook_id: int,
+        *,
+        statuses: Collection[DeliveryStatus] | None,
+        before: int | None,
+        limit: int,
+    ) -> Sequence[WebhookDelivery]:
+        """A page of an endpoint's deliveries, newest first."""
+        query = select(WebhookDelivery).where(WebhookDelivery.webhook_config_id == webhook_id)
+        if statuses:
+            query = query.where(WebhookDelivery.status.in_(statuses))
+        return await self.page(query, before=before, limit=limit)
+
+    async def owned(self, user_id: int, delivery_id: int, *, for_update: bool = False) -> WebhookDelivery | None:
+        """A delivery of a user's endpoint; None for another's."""
+        query = (
+            select(WebhookDelivery)
+            .join(WebhookConfiguration, WebhookConfiguration.id == WebhookDelivery.webhook_config_id)
+            .where(WebhookDelivery.id == delivery_id, WebhookConfiguration.user_id == user_id)
+        )
+        if for_update:
+            query = query.with_for_update(of=WebhookDelivery)
+        return await self.session.scalar(query, execution_options={"populate_existing": True})
+
+    async def locked_for_events(self, webhook_id: int, event_ids: Collection[int]) -> Sequence[WebhookDelivery]:
+        """The deliveries of some events to an endpoint, locked."""
+        query = select(WebhookDelivery).where(
+            WebhookDelivery.webhook_config_id == webhook_id, WebhookDelivery.event_id.in_(event_ids)
+        )
+        rows = await self.session.scalars(
+            query.order_by(WebhookDelivery.id).with_for_update(), execution_options={"populate_existing": True}
+        )
+        return rows.all()
+
+    async def purge(self, older_than: timedelta, limit: int) -> int:
+        """Delete up to `limit` deliveries, with their attempts, older than given; how many went."""
+        old = select(WebhookDelivery.id).where(WebhookDelivery.created_at < func.clock_timestamp() - older_than)
+        gone: Sequence[Any] = (await self.session.scalars(old.limit(limit))).all()
+        await self.session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(gone)))
+        return len(gone)
+
+
+# The endpoints with something to send are found by skipping through the index, and each gives what it has room for:
+# a long queue of one costs the others nothing.
+_CLAIM = """
+WITH RECURSIVE waiting AS (
+    (SELECT webhook_config_id AS id FROM webhook_deliveries
+     WHERE status = 'pending' ORDER BY webhook_config_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.webhook_config_id FROM webhook_deliveries d
+            WHERE d.status = 'pending' AND d.webhook_config_id > w.id ORDER BY d.webhook_config_id LIMIT 1)
+    FROM waiting w WHERE w.id IS NOT NULL
+), room AS (
+    SELECT c.id,
+           CASE WHEN c.paused_until IS NULL THEN CAST(:per_endpoint AS integer) ELSE 1 END - (
+               SELECT count(*) FROM webhook_deliveries d
+               WHERE d.webhook_config_id = c.id AND d.lease_until > clock_timestamp()
+           ) AS free
+    FROM waiting w JOIN webhook_configurations c ON c.id = w.id
+    WHERE c.is_active
+      AND (c.retry_count > 0) = CAST(:failing AS boolean)
+      AND (c.paused_until IS NULL OR c.paused_until <= clock_timestamp())
+), due AS (
+    SELECT taken.id FROM room CROSS JOIN LATERAL (
+        SELECT d.id FROM webhook_deliveries d
+        WHERE d.webhook_config_id = room.id AND d.status = 'pending' AND d.next_run_at <= clock_timestamp()
+          AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
+        ORDER BY d.next_run_at, d.id LIMIT GREATEST(room.free, 0) FOR UPDATE SKIP LOCKED
+    ) taken
+    LIMIT CAST(:limit AS integer)
+)
+UPDATE webhook_deliveries d
+SET lease_until = clock_timestamp() + CAST(:lease AS interval), claimed_by = :holder, attempts = d.attempts + 1
+FROM due WHERE d.id = due.id RETURNING d.id
+"""

@@ -1,0 +1,65 @@
+"""Webhook endpoints: whose they are, which want an event, how they do."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from app.models.user import User
+from app.models.webhook import WebhookConfiguration
+from app.repositories.base import Repository
+
+
+class WebhookRepository(Repository[WebhookConfiguration]):
+    """Endpoints of users."""
+
+    model = WebhookConfiguration
+
+    async def owned(self, user_id: int, webhook_id: int, *, for_update: bool = False) -> WebhookConfiguration | None:
+        """A user's endpoint, locked on request; None for another's."""
+        query = select(WebhookConfiguration).where(
+            WebhookConfiguration.id == webhook_id, WebhookConfiguration.user_id == user_id
+        )
+        if for_update:
+            query = query.with_for_update(key_share=True)
+        return await self.session.scalar(query, execution_options={"populate_existing": True})
+
+    async def of_user(self, user_id: int) -> Sequence[WebhookConfiguration]:
+        """A user's endpoints, oldest first."""
+        query = select(WebhookConfiguration).where(WebhookConfiguration.user_id == user_id)
+        return await self.all_of(query.order_by(WebhookConfiguration.id))
+
+    async def count_locked(self, user_id: int) -> int:
+        """How many endpoints a user has; nobody else can add one until the end of the transaction."""
+        await self.session.scalar(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+        count = select(func.count()).select_from(WebhookConfiguration).where(WebhookConfiguration.user_id == user_id)
+        return await self.session.scalar(count) or 0
+
+    async def active_of(self, user_ids: Collection[int]) -> Sequence[WebhookConfiguration]:
+        """The active endpoints of some users."""
+        query = select(WebhookConfiguration).where(
+            WebhookConfiguration.user_id.in_(user_ids), WebhookConfiguration.is_active
+        )
+        return await self.all_of(query.order_by(WebhookConfiguration.id))
+
+    async def named(self, ids: Collection[int]) -> dict[int, WebhookConfiguration]:
+        """Endpoints by id, as they are now."""
+        query = select(WebhookConfiguration).where(WebhookConfiguration.id.in_(ids))
+        return {row.id: row for row in await self.all_of(query)}
+
+    async def locked(self, ids: Collection[int]) -> dict[int, WebhookConfiguration]:
+        """Endpoints by id, locked in ascending order; who writes their deliveries does not wait."""
+        query = select(WebhookConfiguration).where(WebhookConfiguration.id.in_(ids)).order_by(WebhookConfiguration.id)
+        rows = await self.session.scalars(
+            query.with_for_update(key_share=True), execution_options={"populate_existing": True}
+        )
+        return {row.id: row for row in rows}
+
+    async def remove(self, row: WebhookConfiguration) -> None:
+        """Delete an endpoint with its deliveries."""
+        await self.session.delete(row)
+
+    async def now(self) -> datetime:
+        """The database's clock, which all of an endpoint's times are by."""
+        instant: datetime = (await self.session.scalars(select(func.clock_timestamp()))).one()
+        return instant

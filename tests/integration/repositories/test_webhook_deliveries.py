@@ -1,0 +1,123 @@
+"""Claims of webhook deliveries: once each, within an endpoint's room, again once a lease is over."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.domain.enums import DeliveryStatus
+from app.domain.events import Event, EventType
+from app.models.webhook import WebhookConfiguration
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.webhook_delivery_repository import NewDelivery
+from tests.factories import Person
+
+LEASE = timedelta(seconds=40)
+
+
+@pytest.fixture(autouse=True)
+async def no_others(uow: UnitOfWorkFactory) -> None:
+    """Endpoints of earlier tests have nothing to say here."""
+    async with uow() as work:
+        await work.session.execute(text("DELETE FROM webhook_configurations"))
+
+
+async def create_endpoint(uow: UnitOfWorkFactory, user: Person, deliveries: int, **values: object) -> int:
+    """An endpoint of a user with so many deliveries that are due."""
+    async with uow() as work:
+        work.emit(*(Event(user.id, EventType.WEBHOOK_TEST, {"n": n}) for n in range(deliveries)))
+    async with uow() as work:
+        given = {"url": "https://example.com/", "secret": "sealed", "event_types": ["*"], **values}
+        endpoint = await work.webhooks.add(WebhookConfiguration(user_id=user.id, **given))
+        events = await work.events.after(user.id, 0, limit=1000)
+        new = [NewDelivery(endpoint.id, event.id, event.type, "{}") for event in events[-deliveries:]]
+        await work.deliveries.schedule(new)
+        await work.deliveries.schedule(new)
+    return endpoint.id
+
+
+async def claim(uow: UnitOfWorkFactory, *, limit: int = 100, failing: bool = False) -> list[int]:
+    """Claim, and tell whose endpoints the deliveries are."""
+    async with uow() as work:
+        rows = await work.deliveries.claim("me", limit, LEASE, failing=failing, per_endpoint=4)
+    return [row.webhook_config_id for row in rows]
+
+
+async def test_each_is_claimed_once_and_no_endpoint_takes_more_than_its_room(
+    uow: UnitOfWorkFactory, user: Person, other_user: Person
+) -> None:
+    long_queue = await create_endpoint(uow, user, 9)
+    short_queue = await create_endpoint(uow, other_user, 1)
+    assert sorted(await claim(uow)) == [long_queue] * 4 + [short_queue]
+    assert await claim(uow) == []
+
+
+async def test_a_delivery_is_written_once_per_endpoint_and_event(uow: UnitOfWorkFactory, user: Person) -> None:
+    endpoint = await create_endpoint(uow, user, 3)
+    async with uow() as work:
+        rows = await work.deliveries.of_endpoint(endpoint, statuses=None, before=None, limit=50)
+    assert [row.status for row in rows] == [DeliveryStatus.PENDING] * 3
+
+
+async def test_one_whose_holder_died_comes_again_with_a_higher_fence(uow: UnitOfWorkFactory, user: Person) -> None:
+    await create_endpoint(uow, user, 1)
+    async with uow() as work:
+        first = await work.deliveries.claim("dead", 9, LEASE, failing=False, per_endpoint=4)
+    assert await claim(uow) == []
+    async with uow() as work:
+        await work.session.execute(text("UPDATE webhook_deliveries SET lease_until = clock_timestamp()"))
+    async with uow() as work:
+        again = await work.deliveries.claim("me", 9, LEASE, failing=False, per_endpoint=4)
+    assert [row.id for row in again] == [row.id for row in first]
+    assert [(row.attempts, row.claimed_by) for row in again] == [(2, "me")]
+
+
+async def test_the_limit_of_a_claim(uow: UnitOfWorkFactory, user: Person) -> None:
+    await create_endpoint(uow, user, 4)
+    assert len(await claim(uow, limit=3)) == 3
+
+
+async def test_failing_endpoints_are_claimed_apart(uow: UnitOfWorkFactory, user: Person) -> None:
+    failing = await create_endpoint(uow, user, 1, retry_count=1)
+    assert await claim(uow) == []
+    assert await claim(uow, failing=True) == [failing]
+
+
+async def test_an_open_breaker_lets_one_probe_through(uow: UnitOfWorkFactory, user: Person) -> None:
+    endpoint = await create_endpoint(uow, user, 3, retry_count=10)
+    await pause(uow, endpoint, 60)
+    assert await claim(uow, failing=True) == []
+    await pause(uow, endpoint, -1)
+    assert await claim(uow, failing=True) == [endpoint]
+    assert await claim(uow, failing=True) == []
+
+
+async def test_an_endpoint_that_is_off_keeps_its_deliveries(uow: UnitOfWorkFactory, user: Person) -> None:
+    await create_endpoint(uow, user, 1, is_active=False)
+    assert await claim(uow) == []
+
+
+async def test_old_deliveries_are_purged(uow: UnitOfWorkFactory, user: Person) -> None:
+    await create_endpoint(uow, user, 2)
+    async with uow() as work:
+        assert await work.deliveries.purge(timedelta(days=30), 100) == 0
+        assert await work.deliveries.purge(timedelta(0), 1) == 1
+
+
+async def test_another_users_endpoint_and_delivery_are_not_there(
+    uow: UnitOfWorkFactory, user: Person, other_user: Person
+) -> None:
+    endpoint = await create_endpoint(uow, user, 1)
+    async with uow() as work:
+        (delivery,) = await work.deliveries.of_endpoint(endpoint, statuses=None, before=None, limit=50)
+        assert await work.webhooks.owned(user.id, endpoint) is not None
+        assert await work.webhooks.owned(other_user.id, endpoint) is None
+        assert await work.deliveries.owned(user.id, delivery.id) is not None
+        assert await work.deliveries.owned(other_user.id, delivery.id) is None
+
+
+async def pause(uow: UnitOfWorkFactory, endpoint: int, seconds: int) -> None:
+    """Leave an endpoint alone until so many seconds from now."""
+    statement = text("UPDATE webhook_configurations SET paused_until = clock_timestamp() + :span WHERE id = :id")
+    async with uow() as work:
+        await work.session.execute(statement, {"span": timedelta(seconds=seconds), "id": endpoint})
