@@ -42,16 +42,21 @@ def verify(headers: Mapping[str, str], body: str, secrets: Sequence[str], now: f
 
 
 def _signature_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Iterator[Problem]:
-    standard = [name for name in STANDARD_HEADERS if name in headers]
-    if not standard and "x-webhook-signature" not in headers:
-        yield Problem("SIGNATURE_MISSING", "Neither webhook-signature nor X-Webhook-Signature is among the headers.")
-        return
-    if missing := [name for name in STANDARD_HEADERS if standard and name not in headers]:
-        yield Problem("HEADER_MISSING", f"Missing: {', '.join(missing)}. All three are needed to verify.")
-    elif standard and not _standard_matches(headers, body, secrets):
-        yield from _why(headers, body, secrets, "webhook-signature")
-    if "x-webhook-signature" in headers and not _body_matches(headers, body, secrets):
+    has_standard = any(name in headers for name in STANDARD_HEADERS)
+    has_ours = "x-webhook-signature" in headers
+    if has_standard:
+        yield from _standard_problems(headers, body, secrets)
+    if has_ours and not _body_matches(headers, body, secrets):
         yield from _why(headers, body, secrets, "X-Webhook-Signature")
+    if not (has_standard or has_ours):
+        yield Problem("SIGNATURE_MISSING", "Neither webhook-signature nor X-Webhook-Signature is among the headers.")
+
+
+def _standard_problems(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> Iterator[Problem]:
+    if missing := [name for name in STANDARD_HEADERS if name not in headers]:
+        yield Problem("HEADER_MISSING", f"Missing: {', '.join(missing)}. All three are needed to verify.")
+    elif not _standard_matches(headers, body, secrets):
+        yield from _why(headers, body, secrets, "webhook-signature")
 
 
 def _standard_matches(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> bool:
