@@ -132,9 +132,11 @@ class WebSocketManager:
             _subtract(self._unknown, connection.address)
             connection.identity = identity
             if not await self.presence.enter(connection, identity.user_id):
-                connection.identity = None
-                self._unknown[connection.address] += 1
-                _subtract(self._per_user, identity.user_id)
+                if connection.id in self._connections:
+                    # One that went away meanwhile has been counted out already.
+                    connection.identity = None
+                    self._unknown[connection.address] += 1
+                    _subtract(self._per_user, identity.user_id)
                 raise too_many
         connection.identity = identity
 

@@ -15,7 +15,7 @@ type PriceFrames = Callable[[int], bytes | None]
 
 
 @dataclass(slots=True)
-class _PairStream:
+class PairStream:
     """One pair's frames, at most one each `pause` seconds: the first at once, of those within a pause the last."""
 
     key: str
@@ -26,6 +26,7 @@ class _PairStream:
     _timer: asyncio.TimerHandle | None = None
 
     def receive(self, message: bytes) -> None:
+        """Show a frame, or keep it until the pause is over."""
         if self._timer is not None:
             self._waiting = message
             return
@@ -34,6 +35,7 @@ class _PairStream:
             self._timer = asyncio.get_running_loop().call_later(self.pause, self._end_pause)
 
     def stop(self) -> None:
+        """Show nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
         if self.unsubscribe is not None:
@@ -68,7 +70,7 @@ class PriceStreams:
         self._frames = frames
         self._max_pairs = max_pairs
         self._pause_seconds = pause_seconds
-        self._streams: dict[int, _PairStream] = {}
+        self._streams: dict[int, PairStream] = {}
 
     def subscribe(self, connection: Connection, wish: Wish) -> None:
         """Show a client pairs: the answer, the current price of each, then every change.
@@ -99,7 +101,7 @@ class PriceStreams:
     def _join(self, connection: Connection, pair_id: int) -> None:
         stream = self._streams.get(pair_id)
         if stream is None:
-            stream = self._streams[pair_id] = _PairStream(f"{Channel.PRICES}:{pair_id}", self._pause_seconds)
+            stream = self._streams[pair_id] = PairStream(f"{Channel.PRICES}:{pair_id}", self._pause_seconds)
             stream.unsubscribe = self._broadcast.subscribe(price_topic(pair_id), stream.receive)
         stream.connections[connection.id] = connection
         connection.pairs.add(pair_id)

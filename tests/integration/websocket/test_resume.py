@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 
+from sqlalchemy import text
+
 from app.bootstrap import Container
 from app.core.broadcast import MemoryBroadcast
 from app.domain.channels import user_topic
@@ -56,6 +58,20 @@ async def test_what_cannot_be_told_whole_is_a_snapshot(server: RunningServer, de
         answer, frames = await resume(socket, 2)
         assert answer["data"]["recovered"] is False
         assert logged(frames) == []
+
+
+async def test_what_is_older_than_a_day_is_not_told_again(
+    server: RunningServer, container: Container, desk: Desk, person: Person
+) -> None:
+    await desk.note(person.id, times=3)
+    query = text("UPDATE events SET created_at = created_at - interval '25 hours' WHERE user_id = :id AND sequence = 2")
+    async with container.database.engine.begin() as connection:
+        await connection.execute(query, {"id": person.id})
+    async with open_socket(server, token=person.access_token) as socket:
+        answer, frames = await resume(socket, 1)
+        assert (answer["data"]["recovered"], logged(frames)) == (False, [])
+        answer, frames = await resume(socket, 2)
+        assert (answer["data"]["recovered"], logged(frames)) == (True, [3])
 
 
 async def note_unheard(container: Container, user_id: int, times: int) -> None:

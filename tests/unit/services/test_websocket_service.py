@@ -10,7 +10,7 @@ import pytest
 
 from app.bootstrap import Container
 from app.core.broadcast import MemoryBroadcast
-from app.core.cache import MemoryCache
+from app.core.cache import Cache, MemoryCache
 from app.domain.channels import SESSION_REVOKED_TOPIC, Channel, live_topic, price_topic, user_topic
 from app.domain.errors import Conflict, NotFound, RateLimited
 from app.domain.events import Event, EventType
@@ -18,9 +18,13 @@ from app.models.market import Pair
 from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket.event_streams import EventStreams
 from app.services.websocket.frames import FrameFactory, LoggedEvent, encode_logged
+from app.services.websocket.outbox import Outbox
+from app.services.websocket.presence import LIFE_SECONDS
+from app.services.websocket.price_streams import PairStream
 from app.services.websocket.snapshots import ChannelSnapshots, Snapshot, TradeFilter
-from app.services.websocket_service import WebSocketLimits, WebSocketManager
+from app.services.websocket_service import OLD, WebSocketLimits, WebSocketManager
 from tests.factories import Person, create_person
+from tests.fakes import ManualClock
 from tests.unit.services.test_websocket_outbox import drained
 from tests.waiting import until
 
@@ -49,14 +53,16 @@ def frames(container: Container) -> FrameFactory:
     return FrameFactory(container.board, container.clock)
 
 
-def hub_of(container: Container, frames: FrameFactory, limits: WebSocketLimits | None = None) -> WebSocketManager:
+def hub_of(
+    container: Container, frames: FrameFactory, limits: WebSocketLimits | None = None, cache: Cache | None = None
+) -> WebSocketManager:
     async def find_pair(_text: str, _is_sandbox: bool) -> Pair:
         raise NotFound
 
     return WebSocketManager(
         uow=container.uow,
         broadcast=container.broadcast,
-        cache=MemoryCache(container.clock),
+        cache=cache or MemoryCache(container.clock),
         clock=container.clock,
         frames=frames,
         find_pair=find_pair,
@@ -214,3 +220,58 @@ async def test_an_ended_session_ends_its_connections_only(container: Container, 
     container.broadcast.publish(SESSION_REVOKED_TOPIC, str(session_id).encode())
     assert [each.outbox.closing.code if each.outbox.closing else None for each in ended] == [4401, 4401]
     assert [each.outbox.closing for each in kept] == [None, None]
+
+
+async def test_a_user_has_so_many_places_over_all_processes(container: Container, frames: FrameFactory) -> None:
+    cache, limits = MemoryCache(container.clock), WebSocketLimits(connections_per_user=2)
+    one, other = (hub_of(container, frames, limits, cache) for _ in range(2))
+    first = await one.connect("here", identity(7))
+    await other.connect("there", identity(7))
+    with pytest.raises(Conflict):
+        await other.connect("there", identity(7))
+    await one.connect("here", identity(8))
+    await one.disconnect(first)
+    assert (await other.connect("there", identity(7))).identity is not None
+
+
+async def test_places_of_a_process_that_was_killed_are_free_again(frames: FrameFactory, container: Container) -> None:
+    clock, limits = ManualClock(), WebSocketLimits(connections_per_user=1)
+    cache = MemoryCache(clock)
+    killed, living = (hub_of(container, frames, limits, cache) for _ in range(2))
+    await killed.connect("here", identity(7))
+    clock.advance(LIFE_SECONDS - 1)
+    await killed.presence.renew()
+    clock.advance(LIFE_SECONDS - 1)
+    with pytest.raises(Conflict):
+        await living.connect("there", identity(7))
+    clock.advance(2)
+    await living.connect("there", identity(7))
+
+
+async def test_who_has_been_connected_for_the_longest_time_is_told_to_reconnect(
+    container: Container, frames: FrameFactory
+) -> None:
+    hub = hub_of(container, frames, WebSocketLimits(life_seconds=100))
+    connection = await hub.connect("here", identity(7))
+    hub.close_old(connection.opened_at + 99)
+    assert connection.outbox.closing is None
+    hub.close_old(connection.opened_at + 101)
+    assert connection.outbox.closing == OLD
+    assert [json.loads(frame + "}")["type"] for frame in drained(connection.outbox)] == ["reconnect"]
+
+
+async def test_of_the_prices_within_a_pause_the_last_is_shown_after_it() -> None:
+    shown: list[str] = []
+    outbox = Outbox(10, 10_000)
+    connection = Connection(1, "here", outbox, max_held=10, opened_at=0.0)
+    stream = PairStream("prices:1", pause=0.01)
+    stream.connections[1] = connection
+    for price in range(5):
+        stream.receive(b'{"price":%d}' % price)
+        shown += drained(outbox)
+    assert shown == ['{"price":0']
+    async with asyncio.timeout(10):
+        await outbox.work()
+    shown += drained(outbox)
+    assert shown == ['{"price":0', '{"price":4']
+    stream.stop()
