@@ -10,10 +10,9 @@ from rich.text import Text
 from app.cli.console import screen, write_json
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
-from app.cli.offline import database_url, units_of_work
+from app.cli.offline import migrated_url, units_of_work
 from app.cli.options import AsJson, PasswordStdin, read_password
 from app.config.settings import Settings
-from app.core import migrations
 from app.core.security import PasswordHasher
 from app.domain.enums import AuthMethod
 from app.schemas.auth.requests import RegisterRequest
@@ -37,8 +36,7 @@ def create(
 ) -> None:
     """Make an administrator: a new account, or one that exists (its password stays)."""
     settings = load_settings()
-    with database_url(settings) as url:
-        migrations.upgrade(url)
+    with migrated_url(settings) as url:
         is_new = not asyncio.run(_promote(url, email))
         if is_new:
             wanted = _checked(

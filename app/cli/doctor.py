@@ -15,6 +15,7 @@ from app.cli.environment import TOGETHER, load_settings, unknown_names
 from app.cli.failure import EXIT_FAILED, Failure
 from app.cli.offline import database_url, units_of_work
 from app.cli.options import AsJson
+from app.cli.serving import check_start
 from app.cli.tables import Column, show
 from app.config.settings import Settings
 from app.core import migrations
@@ -76,7 +77,7 @@ def _findings() -> Iterator[Finding]:
     except Failure as failure:
         yield Finding("settings", Verdict.FAILED, _told(failure))
         return
-    yield Finding("settings", Verdict.OK, f"ENVIRONMENT={settings.environment}, {_secret(settings)}")
+    yield _startable(settings)
     if unknown := unknown_names():
         yield Finding("names", Verdict.NOTE, "; ".join(map(_unknown, unknown.items())))
     server = _server()
@@ -88,6 +89,15 @@ def _findings() -> Iterator[Finding]:
             yield Finding("database", Verdict.FAILED, _told(failure))
             return
         yield from asyncio.run(_database_findings(url, settings, is_served=server.verdict is Verdict.OK))
+
+
+def _startable(settings: Settings) -> Finding:
+    """Whether a server would start with what the settings name."""
+    try:
+        check_start(settings)
+    except Failure as failure:
+        return Finding("settings", Verdict.FAILED, failure.message)
+    return Finding("settings", Verdict.OK, f"ENVIRONMENT={settings.environment}, {_secret(settings)}")
 
 
 def _told(failure: Failure) -> str:

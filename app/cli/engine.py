@@ -11,7 +11,8 @@ from app.bootstrap import bootstrap
 from app.cli.console import say
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
-from app.cli.serving import check_migrations, check_recording, start_failures
+from app.cli.offline import check_migrations
+from app.cli.serving import check_start, start_failures
 from app.config.settings import Settings
 from app.core import logging
 from app.core.supervision import Supervisor
@@ -28,7 +29,7 @@ def engine() -> None:
             "An engine of its own needs DATABASE_URL: the embedded database belongs to one server.",
             hint="`marqetfi serve` runs an engine too.",
         )
-    check_recording(settings)
+    check_start(settings)
     check_migrations(settings.database_url.get_secret_value())
     with start_failures(), suppress(KeyboardInterrupt):
         uvloop.run(run(settings))

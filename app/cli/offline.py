@@ -38,6 +38,17 @@ def database_url(settings: Settings) -> Iterator[str]:
         raise embedded_failure(error) from None
 
 
+@contextmanager
+def migrated_url(settings: Settings) -> Iterator[str]:
+    """The url of a database at the newest migration: our own is brought there, that of DATABASE_URL must be."""
+    with database_url(settings) as url:
+        if settings.database_url is not None:
+            check_migrations(url)
+        elif check_database(url) != migrations.head():
+            migrations.upgrade(url)
+        yield url
+
+
 @asynccontextmanager
 async def units_of_work(url: str) -> AsyncIterator[tuple[Database, UnitOfWorkFactory]]:
     """A small pool of connections to a database, and units of work on it that may take their time."""
@@ -65,6 +76,17 @@ def embedded_failure(error: DataDirInUse | EmbeddedPostgresError) -> Failure:
 def check_database(url: str) -> str | None:
     """Which revision the database of DATABASE_URL is at, None before the first; Failure where it lets us not in."""
     return asyncio.run(_revision(url))
+
+
+def check_migrations(url: str) -> None:
+    """Failure where the database of DATABASE_URL is older than this release."""
+    revision = check_database(url)
+    if revision is None or revision < migrations.head():
+        raise Failure(
+            "MIGRATIONS_PENDING",
+            f"The database is at migration {revision or 'none'}; this release needs {migrations.head()}.",
+            hint="marqetfi migrate",
+        )
 
 
 async def _revision(url: str) -> str | None:

@@ -23,14 +23,15 @@ from app.cli.client import url_of
 from app.cli.console import say, show_failure
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
-from app.cli.offline import check_database, embedded_failure
+from app.cli.offline import check_migrations, embedded_failure
 from app.config.settings import Settings
-from app.core import logging, migrations
+from app.core import faults, logging
 from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
 from app.core.faults import FaultsInvalid
 from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
 from app.core.version import VERSION
+from app.services.providers.faults import parse_rates
 from app.services.providers.registry import ReplayFileError, read_recording
 
 SOURCES = Path(__file__).resolve().parents[1]
@@ -71,7 +72,7 @@ def run(sockets: list[socket.socket] | None) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM; Failure where the server cannot start."""
     settings = load_settings()
     logging.configure(level=settings.log_level, style=settings.log_format)
-    check_recording(settings)
+    check_start(settings)
     is_first = settings.database_url is None and not (settings.marqetfi_data_dir / KEY_FILE).exists()
     if is_first:
         folder = settings.marqetfi_data_dir.resolve()
@@ -127,22 +128,16 @@ def _run_reloaded(sockets: list[socket.socket] | None) -> None:
         sys.exit(failure.exit_code)
 
 
-def check_recording(settings: Settings) -> None:
-    """Failure for a recording that cannot be played: it must not cost the start of a database first."""
-    if settings.paper_feed == "replay":
-        with start_failures():
+def check_start(settings: Settings) -> None:
+    """Failure for faults that mean nothing and for a recording that cannot be played.
+
+    That must not cost the start of a database first.
+    """
+    with start_failures():
+        faults.parse(settings.faults)
+        parse_rates(settings.venue_faults)
+        if settings.paper_feed == "replay":
             read_recording(settings.paper_replay)
-
-
-def check_migrations(database_url: str) -> None:
-    """Failure where the database of DATABASE_URL is older than this release."""
-    revision = check_database(database_url)
-    if revision is None or revision < migrations.head():
-        raise Failure(
-            "MIGRATIONS_PENDING",
-            f"The database is at migration {revision or 'none'}; this release needs {migrations.head()}.",
-            hint="marqetfi migrate",
-        )
 
 
 class Server(uvicorn.Server):

@@ -11,10 +11,9 @@ from app.cli.client import Document
 from app.cli.console import screen, write_json
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
-from app.cli.offline import database_url, units_of_work
+from app.cli.offline import migrated_url, units_of_work
 from app.cli.options import AsJson
 from app.cli.tables import Column, show
-from app.core import migrations
 from app.core.json import rfc3339
 from app.domain.enums import StateScope, TradingState
 from app.domain.errors import MarqetError
@@ -37,19 +36,18 @@ def _group() -> None:
 @app.command("show")
 def list_states(as_json: AsJson = False) -> None:
     """Show every state that is not active."""
-    with database_url(load_settings()) as url:
-        migrations.upgrade(url)
+    with migrated_url(load_settings()) as url:
         rows = [_told(row) for row in asyncio.run(_restricted(url))]
     if as_json:
         write_json({"states": rows})
         return
     columns = [
-        Column("scope", lambda row: str(row["scope"])),
-        Column("key", lambda row: str(row["key"])),
-        Column("state", lambda row: Text(str(row["state"]), "bold yellow")),
-        Column("reason", lambda row: str(row["reason"])),
-        Column("by", lambda row: str(row["changed_by"])),
-        Column("since", lambda row: str(row["updated_at"]), is_minor=True),
+        Column("Scope", lambda row: str(row["scope"])),
+        Column("Key", lambda row: str(row["key"])),
+        Column("State", lambda row: Text(str(row["state"]), "bold yellow")),
+        Column("Reason", lambda row: str(row["reason"])),
+        Column("Set by", lambda row: str(row["changed_by"])),
+        Column("Since", lambda row: str(row["updated_at"]), is_minor=True),
     ]
     show(columns, rows, "Trading is active everywhere.")
 
@@ -65,8 +63,7 @@ def set_state(
     """Set what trading is allowed; requests and exits follow at once, resting entries within a second."""
     if not reason.strip() or len(reason) > LONGEST_REASON:
         raise typer.BadParameter(f"give a reason of 1 to {LONGEST_REASON} characters", param_hint="--reason")
-    with database_url(load_settings()) as url:
-        migrations.upgrade(url)
+    with migrated_url(load_settings()) as url:
         row = _told(asyncio.run(_set(url, scope, key, state, reason.strip())))
     if as_json:
         write_json(row)

@@ -164,6 +164,8 @@ class Settings(BaseSettings):
         problems = [*self._routing_problems(), *self._cap_problems(), *self._production_problems()]
         if self.paper_feed == "replay" and not self.paper_replay:
             problems.append("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
+        if self.paper_feed != "replay" and self.paper_replay:
+            problems.append("PAPER_REPLAY is played with PAPER_FEED=replay only; set that too, or unset PAPER_REPLAY")
         if problems:
             # One a line: who starts a server hears of all of them at once.
             raise ValueError("\n".join(problems))

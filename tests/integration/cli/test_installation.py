@@ -94,6 +94,23 @@ async def test_faults_that_mean_nothing_are_named(run: Run, monkeypatch: pytest.
         assert value.partition(":")[0].partition("=")[0] in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"FAULTS": "nowhere:kill"}, "nowhere is no fault point"),
+        ({"VENUE_FAULTS": "foo=1"}, "foo=1 is none of"),
+        ({"PAPER_FEED": "replay", "PAPER_REPLAY": "BTCUSDT=gone.csv"}, "gone.csv"),
+    ],
+)
+async def test_doctor_refuses_what_a_server_refuses(run: Run, settings: dict[str, str], said: str) -> None:
+    told = json.loads((await run("doctor", "--json", code=1, **settings)).stdout)
+    (finding,) = [one for one in told["findings"] if one["verdict"] == "failed"]
+    assert finding["check"] == "settings"
+    assert said in finding["seen"]
+    # What else is wrong is told as well.
+    assert "books" in {one["check"] for one in told["findings"]}
+
+
 async def test_doctor_finds_what_is_wrong(run: Run, database: Database, uow: UnitOfWorkFactory, user: Person) -> None:
     assert (await run("doctor")).stdout.count(" ok ") >= 4
     async with uow() as work:

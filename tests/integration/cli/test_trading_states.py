@@ -39,6 +39,7 @@ def test_trading_is_halted_and_released(run: CliRunner) -> None:
         "changed_by": "console",
     }
     shown = call(run, "show")
+    assert "Scope" in shown
     assert "halted" in shown
     assert "a drill" in shown
 
@@ -60,3 +61,14 @@ def test_trading_is_halted_and_released(run: CliRunner) -> None:
 )
 def test_what_makes_no_sense_is_refused(run: CliRunner, words: tuple[str, ...], code: int, said: str) -> None:
     assert said in call(run, "set", *words, code=code)
+
+
+@pytest.mark.parametrize("words", [("trading-state", "show"), ("admin", "create", "a@example.com")])
+def test_a_database_that_a_server_would_not_serve_is_left_as_it_is(
+    empty_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database())
+    for _ in range(2):
+        ended = CliRunner().invoke(app, words)
+        assert ended.exit_code == 1
+        assert "MIGRATIONS_PENDING" in ended.output

@@ -59,6 +59,11 @@ def test_replay_needs_files() -> None:
         make(paper_feed="replay")
 
 
+def test_files_that_nothing_would_play_are_refused() -> None:
+    with pytest.raises(ValidationError, match="PAPER_REPLAY is played with PAPER_FEED=replay only"):
+        make(paper_replay="BTCUSDT=a.csv")
+
+
 def test_everything_that_production_lacks_is_told_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         make(environment="production", rate_limit_price=0, rate_limit_login=0, default_venue="nowhere")
