@@ -208,7 +208,8 @@ def _copied(name: str, changed: Sequence[str], number: int) -> str:
     if name == "venue_trade_index":
         return f"({name}::bigint + {number * OFFSET})::text"
     if name == "venue_fill_id":
-        return f"{name} || '/{number}'"
+        # As the venue calls the fill of the copied order: else it would be booked again.
+        return f"'paper-' || (substr({name}, {len('paper-') + 1})::bigint + {number * OFFSET})"
     if name == "trade_index":
         return f"{name} + {number}"
     return f"{name} + {number * OFFSET}"
