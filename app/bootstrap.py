@@ -9,13 +9,12 @@ from functools import partial
 
 from app.config.settings import Settings
 from app.core import faults, migrations
-from app.core.broadcast import Broadcast, MemoryBroadcast
-from app.core.broadcast_bridge import BroadcastBridge
-from app.core.cache import Cache, MemoryCache
+from app.core.broadcast import Broadcast
+from app.core.cache import Cache
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database
 from app.core.embedded_postgres import EmbeddedPostgres
-from app.core.rate_limit import MemoryRateLimiter, RateLimiter
+from app.core.rate_limit import RateLimiter
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.core.supervision import Loop
 from app.domain.errors import Unavailable
@@ -37,6 +36,7 @@ from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
 from app.services.trading_state_service import TradingStateService
 from app.services.websocket_service import WebSocketManager
+from app.shared_wiring import Shared, wire_shared
 from app.websocket_wiring import wire_websockets
 from app.wiring import wire_trading
 
@@ -64,6 +64,8 @@ class Container:
     clock: Clock
     database: Database
     uow: UnitOfWorkFactory
+    # For reads that may be a moment old; on the replica, where there is one.
+    read_uow: UnitOfWorkFactory
     broadcast: Broadcast
     cache: Cache
     limiter: RateLimiter
@@ -101,17 +103,13 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         _install_faults(settings, stack)
         loops: list[Loop] = []
         database, engine_database = await _databases(settings, stack, loops)
-        broadcast, cache = MemoryBroadcast(), MemoryCache(clock)
-        hints: Broadcast = broadcast
-        if settings.database_url is not None:
-            # Other processes may work on this database.
-            hints = bridge = BroadcastBridge(engine_database, broadcast)
-            loops.append(bridge.run)
-        uow = partial(UnitOfWork, database, hints)
-        engine_uow = partial(UnitOfWork, engine_database, hints)
+        shared = wire_shared(settings, clock, engine_database, stack, loops)
+        broadcast, cache = shared.gateways, shared.cache
+        uow = partial(UnitOfWork, database, shared.hints)
+        engine_uow = partial(UnitOfWork, engine_database, shared.hints)
         secret = _secret(settings)
         parts = await wire_trading(
-            settings, clock, broadcast, uow, engine_uow, predecessor_is_dead=settings.database_url is None
+            settings, clock, shared.local, uow, engine_uow, predecessor_is_dead=settings.database_url is None
         )
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
         loops.extend([*parts.loops, price_cache.run])
@@ -121,9 +119,10 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             clock=clock,
             database=database,
             uow=uow,
+            read_uow=_reading(settings, shared, stack) or uow,
             broadcast=broadcast,
             cache=cache,
-            limiter=MemoryRateLimiter(clock),
+            limiter=shared.limiter,
             cipher=partial(_cipher, settings, secret),
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
             websockets=websockets,
@@ -146,6 +145,8 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
         container.watch("database", database.ping, is_required=True)
         container.watch("migrations", partial(_at_head, database), is_required=True)
         container.watch("cache", cache.ping)
+        if shared.redis is not None:
+            container.watch("live_updates", shared.redis.ping)
         container.watch("prices", parts.board.ping)
         container.watch("order_engine", parts.monitor.ping)
         yield container
@@ -177,6 +178,21 @@ async def _databases(settings: Settings, stack: AsyncExitStack, loops: list[Loop
     )
     stack.push_async_callback(engine_database.aclose)
     return database, engine_database
+
+
+def _reading(settings: Settings, shared: Shared, stack: AsyncExitStack) -> UnitOfWorkFactory | None:
+    """Units of work on the replica, where there is one."""
+    if settings.database_replica_url is None:
+        return None
+    replica = Database(
+        settings.database_replica_url.get_secret_value(),
+        application_name="marqetfi reader",
+        pool_size=settings.database_pool_size,
+        max_overflow=settings.database_max_overflow,
+        pool_timeout=settings.database_pool_timeout,
+    )
+    stack.push_async_callback(replica.aclose)
+    return partial(UnitOfWork, replica, shared.hints)
 
 
 async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> str:

@@ -22,6 +22,16 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _of_scheme(url: SecretStr | None, *schemes: str) -> SecretStr | None:
+    """The url, where it begins with one of the schemes and names a host."""
+    if url is None:
+        return None
+    scheme, _, rest = url.get_secret_value().partition("://")
+    if scheme not in schemes or not rest:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    return url
+
+
 type Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 type Secrets = Annotated[list[SecretStr], NoDecode, BeforeValidator(_split)]
@@ -50,9 +60,16 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = None
     database_url: SecretStr | None = None
+    database_replica_url: SecretStr | None = None
     database_pool_size: int = Field(default=20, ge=1, le=500)
     database_max_overflow: int = Field(default=10, ge=0, le=500)
     database_pool_timeout: float = Field(default=30.0, gt=0)
+
+    redis_url: SecretStr | None = None
+    redis_prefix: str = Field(default="", max_length=64)
+    broker_url: SecretStr | None = None
+    broker_queue: str = Field(default="marqetfi", pattern=r"[A-Za-z0-9._-]{1,64}")
+    worker_jobs: int = Field(default=20, ge=1, le=500)
 
     password_memory_kib: int = Field(default=19456, ge=8)
     password_time_cost: int = Field(default=2, ge=1)
@@ -134,12 +151,20 @@ class Settings(BaseSettings):
         default = Caps(self.limit_open_trades, self.limit_open_orders, self.limit_notional)
         return parse_caps(default, self.venue_limits)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_replica_url")
     @classmethod
     def _asyncpg(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith("postgresql+asyncpg://"):
-            raise ValueError("must begin with postgresql+asyncpg://")
-        return url
+        return _of_scheme(url, "postgresql+asyncpg")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        return _of_scheme(url, "redis", "rediss")
+
+    @field_validator("broker_url")
+    @classmethod
+    def _amqp(cls, url: SecretStr | None) -> SecretStr | None:
+        return _of_scheme(url, "amqp", "amqps")
 
     @field_validator("cors_origins")
     @classmethod
@@ -162,6 +187,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         problems = [*self._routing_problems(), *self._cap_problems(), *self._production_problems()]
+        problems += self._process_problems()
         if self.paper_feed == "replay" and not self.paper_replay:
             problems.append("PAPER_FEED=replay needs PAPER_REPLAY=SYMBOL=file.csv[,SYMBOL=file.csv]")
         if self.paper_feed != "replay" and self.paper_replay:
@@ -188,6 +214,14 @@ class Settings(BaseSettings):
             return
         if unknown:
             yield f"VENUE_LIMITS: no venue is called {', '.join(sorted(unknown))}; there is {', '.join(sorted(VENUES))}"
+
+    def _process_problems(self) -> Iterator[str]:
+        if self.database_url is not None:
+            return
+        if self.broker_url is not None:
+            yield "BROKER_URL needs DATABASE_URL: workers cannot reach the embedded database"
+        if self.database_replica_url is not None:
+            yield "DATABASE_REPLICA_URL needs DATABASE_URL"
 
     def _production_problems(self) -> Iterator[str]:
         if not self.is_production:

@@ -82,20 +82,21 @@ class MemoryRateLimiter:
         is_allowed = bucket.tokens >= 1
         if is_allowed:
             bucket.tokens -= 1
-        return _verdict(policy, bucket.tokens, is_allowed=is_allowed)
+        return verdict_of(policy, bucket.tokens, is_allowed=is_allowed)
 
     async def peek(self, policy: Policy, caller: str) -> Verdict:
         """What is left now."""
         bucket = self._buckets.get((policy.name, caller))
         tokens = float(policy.per_minute) if bucket is None else self._filled(policy, bucket)
-        return _verdict(policy, tokens, is_allowed=tokens >= 1)
+        return verdict_of(policy, tokens, is_allowed=tokens >= 1)
 
     def _filled(self, policy: Policy, bucket: _Bucket) -> float:
         passed = max(0.0, self._clock.monotonic() - bucket.at)
         return min(float(policy.per_minute), bucket.tokens + passed * policy.per_minute / WINDOW_SECONDS)
 
 
-def _verdict(policy: Policy, tokens: float, *, is_allowed: bool) -> Verdict:
+def verdict_of(policy: Policy, tokens: float, *, is_allowed: bool) -> Verdict:
+    """What a bucket says that has so many tokens left."""
     per_second = policy.per_minute / WINDOW_SECONDS
     return Verdict(
         policy,

@@ -5,6 +5,9 @@ from enum import StrEnum
 # A message is the public id of a session that has ended (36 characters of ASCII).
 SESSION_REVOKED_TOPIC = "session.revoked"
 
+# Broadcasts may have been missed in this process: who follows them looks into the database. Said here alone.
+RESYNC_TOPIC = "resync"
+
 
 class Channel(StrEnum):
     """What a client can subscribe to."""
@@ -44,3 +47,8 @@ def live_topic(user_id: int) -> str:
     The key begins with its channel ("positions:7"); a newer frame replaces an unsent one of the same key.
     """
     return f"live.{user_id}"
+
+
+def is_for_gateways(topic: str) -> bool:
+    """Whether a topic is for those who hold WebSocket connections, and not for engines."""
+    return topic == SESSION_REVOKED_TOPIC or topic.startswith(("user.", "live."))

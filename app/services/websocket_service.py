@@ -11,7 +11,7 @@ from uuid import UUID
 from app.core.broadcast import Broadcast
 from app.core.cache import Cache
 from app.core.clock import Clock
-from app.domain.channels import SESSION_REVOKED_TOPIC, Channel
+from app.domain.channels import RESYNC_TOPIC, SESSION_REVOKED_TOPIC, Channel
 from app.domain.errors import Conflict, RateLimited, Unauthorized, Unavailable
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -28,6 +28,8 @@ type FindPair = Callable[[str, bool], Awaitable[Pair]]
 
 WATCH_SECONDS = 1.0
 SWEEP_SECONDS = 5.0
+# At least between two sweeps, however often broadcasts are said to have been missed.
+GAP_SECONDS = 0.2
 
 RESTART = Closing(1012, "service restart")
 OLD = Closing(1012, "connected for too long")
@@ -94,7 +96,9 @@ class WebSocketManager:
         self._is_leaving = False
         self._empty = asyncio.Event()
         self._empty.set()
+        self._has_gap = asyncio.Event()
         broadcast.subscribe(SESSION_REVOKED_TOPIC, self._on_session_revoked)
+        broadcast.subscribe(RESYNC_TOPIC, lambda _: self._has_gap.set())
 
     async def connect(self, address: str, identity: Identity | None = None) -> Connection:
         """Register a client, of a user where it is known already.
@@ -208,7 +212,11 @@ class WebSocketManager:
 
     async def _keep_sweeping(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(GAP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS - GAP_SECONDS):
+                    await self._has_gap.wait()
+            self._has_gap.clear()
             await self.sweep()
 
     async def sweep(self) -> None:

@@ -25,7 +25,15 @@ DOORS = (
     Door("starlette", ("app.main", "app.api")),
     Door(
         "app.config.settings",
-        ("app.main", "app.bootstrap", "app.wiring", "app.websocket_wiring", "app.tasks", "app.cli"),
+        (
+            "app.main",
+            "app.bootstrap",
+            "app.wiring",
+            "app.websocket_wiring",
+            "app.shared_wiring",
+            "app.tasks",
+            "app.cli",
+        ),
     ),
     Door("app.services.webhook_service", MESSENGERS),
     Door("app.services.websocket_service", MESSENGERS),

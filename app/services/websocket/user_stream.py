@@ -70,6 +70,12 @@ class UserStream:
         if self._is_behind:
             self.read_on()
 
+    def is_starting(self) -> bool:
+        """Whether no snapshot has said yet where to begin; it then reads on from there, as it may be an old one."""
+        if self.last is None:
+            self._is_behind = True
+        return self.last is None
+
     def read_on(self) -> None:
         """Read the log from the last event handed on to its end."""
         self._is_behind = True

@@ -85,7 +85,7 @@ async def list_candles(
     """Answer a pair's candles of the mark price: forward from `start` where it is given, else the latest."""
     found = await _routed(container, user, pair)
     first, last = window(interval, _bounded(start), _bounded(end), limit, container.clock.now())
-    async with container.uow() as work:
+    async with container.read_uow() as work:
         bars = await work.candles.bars(found.id, interval, first, last)
     candles = [CandleResponse.model_validate(bar) for bar in bars]
     return CandleList(pair=found.symbol, interval=interval, candles=candles)

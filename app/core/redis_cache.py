@@ -1,0 +1,93 @@
+"""The cache in Redis, shared by all processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from app.core.clock import Clock
+from app.core.metrics import CACHE_DEGRADED
+from app.core.outage import Outage, Resting
+from app.core.redis_clients import RedisClients
+from app.domain.errors import Unavailable
+
+RETRY_AFTER = 1
+
+# The life runs from the first count, and no count is ever without one.
+_INCR = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return count
+"""
+
+
+class RedisCache:
+    """While Redis is away nothing is found and plain writes are dropped: requests are served without the cache.
+
+    `add`, `pop` and `incr` raise Unavailable then: a nonce, a ticket or a count that is guessed at protects nobody.
+    """
+
+    def __init__(self, clients: RedisClients, clock: Clock, *, prefix: str = "") -> None:
+        self._client = clients.cache
+        self._once = clients.once
+        self._prefix = prefix
+        self._incr = clients.once.register_script(_INCR)
+        self._outage = Outage("Redis (cache)", clock, "requests are served without the cache")
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, None when absent, expired, or not to be had."""
+        with self._spared("get"):
+            return cast("bytes | None", await self._client.get(self._prefix + key))
+        return None
+
+    async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
+        """Keep a value, replacing what is there; dropped while Redis is away."""
+        with self._spared("set"):
+            await self._client.set(self._prefix + key, value, px=_milliseconds(ttl_seconds))
+
+    async def delete(self, key: str) -> None:
+        """Forget a value; dropped while Redis is away, when the value's own end must do."""
+        with self._spared("delete"):
+            await self._client.delete(self._prefix + key)
+
+    async def add(self, key: str, value: bytes, *, ttl_seconds: float) -> bool:
+        """Keep a value only where none is; False when one is. Unavailable while Redis is away."""
+        with self._needed("add"):
+            added = await self._once.set(self._prefix + key, value, px=_milliseconds(ttl_seconds), nx=True)
+        return added is not None
+
+    async def pop(self, key: str) -> bytes | None:
+        """Take a value out: one caller gets it. Unavailable while Redis is away."""
+        with self._needed("pop"):
+            return cast("bytes | None", await self._once.getdel(self._prefix + key))
+
+    async def incr(self, key: str, *, ttl_seconds: float) -> int:
+        """Count up and answer the new count. Unavailable while Redis is away."""
+        with self._needed("incr"):
+            return int(await self._incr(keys=[self._prefix + key], args=[_milliseconds(ttl_seconds)]))
+
+    async def ping(self) -> None:
+        """Return when Redis answers; also where it was left alone a moment ago."""
+        await self._client.ping()
+
+    @contextmanager
+    def _spared(self, operation: str) -> Iterator[None]:
+        """For what is left undone while Redis is away."""
+        try:
+            with self._outage.noticed():
+                yield
+        except Resting:
+            CACHE_DEGRADED.labels(operation).inc()
+
+    @contextmanager
+    def _needed(self, operation: str) -> Iterator[None]:
+        """For what has no answer while Redis is away."""
+        try:
+            with self._outage.noticed():
+                yield
+        except Resting:
+            CACHE_DEGRADED.labels(operation).inc()
+            raise Unavailable("The cache does not answer; try again.", retry_after=RETRY_AFTER) from None
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
