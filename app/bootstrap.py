@@ -32,6 +32,7 @@ from app.services.price_cache import PriceCache
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.router import ProviderRouter
 from app.services.ready_prices import ReadyPrices
+from app.services.session_cache import SessionCache
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
 from app.services.trading_state_service import TradingStateService
@@ -229,7 +230,10 @@ def _auth_service(
         idle=timedelta(days=settings.refresh_token_days),
         longest=timedelta(days=settings.refresh_token_max_days),
     )
-    return AuthService(uow=uow, clock=clock, cache=cache, hasher=hasher, tokens=AccessTokens(secret, clock), life=life)
+    # Where the cache is memory, other processes could not make it forget a session.
+    known = SessionCache(None if settings.redis_url is None else cache, clock)
+    tokens = AccessTokens(secret, clock)
+    return AuthService(uow=uow, clock=clock, cache=cache, hasher=hasher, tokens=tokens, life=life, known=known)
 
 
 async def _keep_running(postgres: EmbeddedPostgres) -> None:

@@ -24,6 +24,7 @@ from app.cli.console import say, show_failure
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
 from app.cli.offline import check_migrations, embedded_failure
+from app.cli.processes import run_processes
 from app.config.settings import Settings
 from app.core import faults, logging
 from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
@@ -46,15 +47,12 @@ def serve(
     workers: Annotated[int, typer.Option(envvar="WEB_CONCURRENCY", min=1, help="API processes.")] = 1,
 ) -> None:
     """Run the API, and everything it needs."""
-    if workers > 1:
-        raise typer.BadParameter(
-            f"{workers} API processes would not share rate limits, cache and live updates; run one (WEB_CONCURRENCY=1)"
-        )
     if host is not None:
         os.environ["HOST"] = host
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = load_settings()
+    _check_workers(settings, workers, reload=reload)
     try:
         listener = _bind(settings.host, settings.port)
     except OSError as error:
@@ -63,12 +61,27 @@ def serve(
         if reload:
             # The child reads the settings again.
             config = uvicorn.Config(APPLICATION, factory=True, reload=True, reload_dirs=[str(SOURCES)], log_config=None)
-            ChangeReload(config, target=_run_reloaded, sockets=[listener]).run()
+            ChangeReload(config, target=run_child, sockets=[listener]).run()
+        elif workers > 1:
+            run_processes(workers, partial(run_child, [listener], announces=False))
         else:
             run([listener])
 
 
-def run(sockets: list[socket.socket] | None) -> None:
+def _check_workers(settings: Settings, workers: int, *, reload: bool) -> None:
+    """Failure for several API processes that would not be one API."""
+    if workers == 1:
+        return
+    if settings.redis_url is None or settings.database_url is None:
+        raise typer.BadParameter(
+            f"{workers} API processes would not share rate limits, cache and live updates without REDIS_URL and "
+            "DATABASE_URL; run one (WEB_CONCURRENCY=1)"
+        )
+    if reload:
+        raise typer.BadParameter("--reload runs one process; leave out --workers and WEB_CONCURRENCY")
+
+
+def run(sockets: list[socket.socket] | None, *, announces: bool = True) -> None:
     """Serve on bound sockets until SIGINT or SIGTERM; Failure where the server cannot start."""
     settings = load_settings()
     logging.configure(level=settings.log_level, style=settings.log_format)
@@ -79,10 +92,11 @@ def run(sockets: list[socket.socket] | None) -> None:
         say(Text(f"First start: making a PostgreSQL of our own in {folder}, and its tables. This takes a moment."))
     if settings.database_url is not None:
         check_migrations(settings.database_url.get_secret_value())
-    server = Server(settings, partial(_announce, settings, is_first=is_first))
+    server = Server(settings, partial(_announce, settings, is_first=is_first) if announces else _log_listening)
     with start_failures(), suppress(KeyboardInterrupt):
         server.run(sockets)
-    say(Text("Stopped.", style="dim"))
+    if announces:
+        say(Text("Stopped.", style="dim"))
 
 
 @asynccontextmanager
@@ -119,10 +133,10 @@ def start_failures() -> Iterator[None]:
         raise Failure("REPLAY_FILE_INVALID", f"{error}.", hint="PAPER_REPLAY names the files.", details=told) from None
 
 
-def _run_reloaded(sockets: list[socket.socket] | None) -> None:
-    """Serve in the process that a change of the sources ends."""
+def run_child(sockets: list[socket.socket] | None, *, announces: bool = True) -> None:
+    """Serve in a process that another one has started; a failure is its exit code."""
     try:
-        run(sockets)
+        run(sockets, announces=announces)
     except Failure as failure:
         show_failure(failure, as_json=False)
         sys.exit(failure.exit_code)
@@ -200,8 +214,12 @@ def _not_bound(settings: Settings, error: OSError) -> Failure:
     )
 
 
-def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
+def _log_listening(url: str) -> None:
     logger.info("listening on {url}", url=url)
+
+
+def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
+    _log_listening(url)
     data_dir = settings.marqetfi_data_dir.resolve()
     facts = [("serves", f"/api/v1 (the API), /docs, /health; data dir {data_dir}"), ("prices", _feed(settings))]
     if is_first:

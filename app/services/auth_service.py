@@ -18,6 +18,7 @@ from app.domain.errors import Conflict, NotFound, Unauthorized
 from app.models.auth import Session
 from app.models.user import User
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.session_cache import SessionCache
 
 REFRESH_GRACE = timedelta(seconds=10)
 TICKET_SECONDS = 30
@@ -75,6 +76,7 @@ class AuthService:
         hasher: PasswordHasher,
         tokens: AccessTokens,
         life: SessionLife,
+        known: SessionCache,
     ) -> None:
         self._uow = uow
         self._clock = clock
@@ -82,6 +84,7 @@ class AuthService:
         self._hasher = hasher
         self._tokens = tokens
         self._life = life
+        self._known = known
         self._guard = BruteForceGuard(cache, clock)
 
     async def register(self, *, email: str, username: str, password: str, client: ClientInfo) -> TokenPair:
@@ -135,6 +138,7 @@ class AuthService:
             if is_last_spent and row.rotated_at is not None and now - row.rotated_at <= REFRESH_GRACE:
                 raise Conflict(code="REFRESH_IN_PROGRESS")
             await _revoke(work, row.user_id, row.public_id, "refresh_token_reused")
+        await self._known.forget(row.public_id)
         logger.warning("a spent refresh token came back; session {session} was ended", session=row.public_id)
         raise Unauthorized(code="REFRESH_TOKEN_REUSED")
 
@@ -153,12 +157,13 @@ class AuthService:
         async with self._uow() as work:
             if not await _revoke(work, user_id, session_id, reason):
                 raise NotFound
+        await self._known.forget(session_id)
 
     async def websocket_ticket(self, user: AuthenticatedUser) -> str:
-        """A ticket that stands once, for 30 seconds, in place of the access token."""
+        """A ticket that stands once, for 30 seconds, in place of the access token; Unavailable where none is kept."""
         ticket = random_token("mqt_")
         value = {"user_id": user.id, "session_id": user.session_id, "expires_at": user.expires_at}
-        await self._cache.set(_ticket_key(ticket), encode(value), ttl_seconds=TICKET_SECONDS)
+        await self._cache.add(_ticket_key(ticket), encode(value), ttl_seconds=TICKET_SECONDS)
         return ticket
 
     async def redeem_ws_ticket(self, ticket: str) -> AuthenticatedUser | None:
@@ -174,18 +179,20 @@ class AuthService:
             return None
 
     async def _authenticated(self, session_id: UUID, user_id: int, expires_at: datetime) -> AuthenticatedUser:
-        async with self._uow() as work:
-            found = await work.sessions.alive(session_id, self._clock.now())
-        if found is None or found[1].id != user_id:
+        facts = await self._known.find(session_id)
+        if facts is None:
+            async with self._uow() as work:
+                found = await work.sessions.alive(session_id, self._clock.now())
+            facts = None if found is None else await self._known.keep(*found)
+        if facts is None or facts["id"] != user_id:
             raise Unauthorized
-        user = found[1]
         return AuthenticatedUser(
-            id=user.id,
-            email=user.email,
-            permissions=tuple(user.permissions),
-            feature_access_level=user.feature_access_level,
-            is_superuser=user.is_superuser,
-            is_sandbox=user.is_sandbox,
+            id=user_id,
+            email=facts["email"],
+            permissions=tuple(facts["permissions"]),
+            feature_access_level=FeatureAccessLevel(facts["feature_access_level"]),
+            is_superuser=facts["is_superuser"],
+            is_sandbox=facts["is_sandbox"],
             session_id=session_id,
             expires_at=expires_at,
         )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.core.cache import Cache
+from app.core.cache_keys import PRICE_SECONDS, price_key
 from app.core.clock import Clock
 from app.core.json import encode
 from app.domain.prices import STALE_AFTER, Quote
@@ -15,7 +16,6 @@ from app.services.pair_directory import PairDirectory
 from app.services.price_board import PriceBoard, price_data, price_of
 from app.services.providers.router import ProviderRouter
 
-TTL_SECONDS = 30.0
 WRITE_SECONDS = 1.0
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -39,7 +39,7 @@ class PriceCache:
     def key(self, pair: Pair) -> str:
         """The key that a pair's price is kept under."""
         is_default = self._router.explain(pair.symbol).venue == pair.venue
-        return f"price:{pair.base}:{pair.quote}" if is_default else f"price:{pair.venue}:{pair.base}:{pair.quote}"
+        return price_key(pair.base, pair.quote, None if is_default else pair.venue)
 
     async def run(self) -> None:
         """Write what has changed, each second, until cancelled."""
@@ -54,7 +54,7 @@ class PriceCache:
             if quote is None or self._written.get(pair.id) is quote:
                 continue
             price = encode(price_data(price_of(pair, quote, self._clock.now())))
-            await self._cache.set(self.key(pair), price, ttl_seconds=TTL_SECONDS)
+            await self._cache.set(self.key(pair), price, ttl_seconds=PRICE_SECONDS)
             self._written[pair.id] = quote
 
     async def find(self, pair: Pair) -> dict[str, Any] | None:
