@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 CONNECTIONS = 20
 WAIT_SECONDS = 1.0
@@ -53,5 +54,7 @@ def _client(url: str, timeout_seconds: float | None, *, retries: int) -> Redis:
         socket_timeout=timeout_seconds,
         socket_connect_timeout=CONNECT_SECONDS,
         retry=Retry(NoBackoff(), retries),
+        # With these on, a pooled connection that the server has closed is not seen to be so before it is used.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)

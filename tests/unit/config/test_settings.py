@@ -88,3 +88,26 @@ def test_not_everybody_is_a_proxy(proxies: str) -> None:
     with pytest.raises(ValidationError, match="name the proxies"):
         make(forwarded_allow_ips=proxies)
     assert make(forwarded_allow_ips="10.0.0.0/8,::1").forwarded_allow_ips == ["10.0.0.0/8", "::1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("redis_url", "http://user:hunter2-canary@host"),
+        ("redis_url", "redis://"),
+        ("broker_url", "redis://user:hunter2-canary@host"),
+        ("database_replica_url", "postgresql://user:hunter2-canary@host/name"),
+    ],
+)
+def test_an_url_of_another_scheme_is_refused_and_not_shown(name: str, url: str) -> None:
+    with pytest.raises(ValidationError, match="must begin with") as caught:
+        make(**{**PRODUCTION, name: url})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["broker_url", "database_replica_url"])
+def test_what_other_processes_work_on_is_not_the_embedded_database(name: str) -> None:
+    url = {"broker_url": "amqp://guest@host", "database_replica_url": PRODUCTION["database_url"]}[name]
+    with pytest.raises(ValidationError, match=f"{name.upper()} needs DATABASE_URL"):
+        make(**{name: url})
+    assert make(**{**PRODUCTION, name: url}).is_production
