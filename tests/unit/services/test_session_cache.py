@@ -29,7 +29,6 @@ def user() -> User:
     return User(
         id=7,
         email="a@example.com",
-        permissions=["trade"],
         feature_access_level=FeatureAccessLevel.TRADE,
         is_superuser=False,
         is_sandbox=True,
