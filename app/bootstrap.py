@@ -1,120 +1,71 @@
 """The composition root: settings in, a container of wired parts out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
 from app.config.settings import Settings
+from app.container import Container, Part, Ping
 from app.core import faults, migrations
-from app.core.broadcast import Broadcast
 from app.core.cache import Cache
 from app.core.clock import Clock, SystemClock
 from app.core.database import Database
 from app.core.embedded_postgres import EmbeddedPostgres
-from app.core.rate_limit import RateLimiter
+from app.core.loop_groups import EVERY_GROUP, Group, LoopGroups, loop_groups, loops_of
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
-from app.core.supervision import Loop
 from app.domain.errors import Unavailable
-from app.domain.trading import VenueBalance
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.auth_service import AuthService, SessionLife
-from app.services.dead_man_switch_service import DeadManSwitchService
-from app.services.exit_order_service import ExitOrderService
-from app.services.idempotency_service import IdempotencyService
+from app.services.event_relay_service import EventRelayService
 from app.services.lease_keeper import LIFE
-from app.services.market_view import MarketView
-from app.services.order_monitoring_service import OrderMonitoringService
-from app.services.pair_directory import PairDirectory
 from app.services.price_cache import PriceCache
-from app.services.price_feed_service import PriceFeedService
-from app.services.providers.router import ProviderRouter
 from app.services.ready_prices import ReadyPrices
 from app.services.session_cache import SessionCache
-from app.services.settlement_service import SettlementService
-from app.services.trading_service import TradingService
-from app.services.trading_state_service import TradingStateService
-from app.services.websocket_service import WebSocketManager
 from app.shared_wiring import Shared, wire_shared
 from app.websocket_wiring import wire_websockets
 from app.wiring import wire_trading
 
-type Ping = Callable[[], Awaitable[None]]
 type Bootstrap = Callable[[Settings], AbstractAsyncContextManager[Container]]
+
+__all__ = ["Bootstrap", "Container", "Part", "Ping", "bootstrap"]
 
 DATABASE_WATCH_SECONDS = 1.0
 # Engine and settlement have connections of their own, so that requests cannot starve them.
 ENGINE_POOL_SIZE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Something whose health is told; readiness fails only with a required one."""
-
-    ping: Ping
-    is_required: bool
-
-
-@dataclass(slots=True)
-class Container:
-    """The parts of one running process. Parts that are built later add their loops and pings."""
-
-    settings: Settings
-    clock: Clock
-    database: Database
-    uow: UnitOfWorkFactory
-    # For reads that may be a moment old; on the replica, where there is one.
-    read_uow: UnitOfWorkFactory
-    broadcast: Broadcast
-    cache: Cache
-    limiter: RateLimiter
-    cipher: Callable[[str], Cipher]
-    auth: AuthService
-    websockets: WebSocketManager
-    directory: PairDirectory
-    board: PriceFeedService
-    ready_prices: ReadyPrices
-    price_cache: PriceCache
-    router: ProviderRouter
-    market: MarketView
-    trading: TradingService
-    exits: ExitOrderService
-    states: TradingStateService
-    switches: DeadManSwitchService
-    idempotency: IdempotencyService
-    settlement: SettlementService
-    monitor: OrderMonitoringService
-    reset_paper: Callable[[int], Awaitable[VenueBalance]]
-    loops: list[Loop] = field(default_factory=list)
-    parts: dict[str, Part] = field(default_factory=dict)
-    is_draining: bool = False
-
-    def watch(self, name: str, ping: Ping, *, is_required: bool = False) -> None:
-        """Tell a part's health: `ping` raises when it is down."""
-        self.parts[name] = Part(ping, is_required)
-
-
 @asynccontextmanager
-async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Container]:
-    """Build everything the settings ask for; closed in reverse order. Loops are left to the caller."""
+async def bootstrap(
+    settings: Settings, *, clock: Clock | None = None, groups: frozenset[Group] = EVERY_GROUP
+) -> AsyncIterator[Container]:
+    """Build everything the settings ask for; closed in reverse order.
+
+    The container's loops are those of the groups; they are left to the caller.
+    """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         _install_faults(settings, stack)
-        loops: list[Loop] = []
+        loops = loop_groups()
         database, engine_database = await _databases(settings, stack, loops)
         shared = wire_shared(settings, clock, engine_database, stack, loops)
-        broadcast, cache = shared.gateways, shared.cache
+        broadcast, cache, secret = shared.gateways, shared.cache, _secret(settings)
         uow = partial(UnitOfWork, database, shared.hints)
         engine_uow = partial(UnitOfWork, engine_database, shared.hints)
-        secret = _secret(settings)
         parts = await wire_trading(
-            settings, clock, shared.local, uow, engine_uow, predecessor_is_dead=settings.database_url is None
+            settings,
+            clock,
+            shared.local,
+            uow,
+            engine_uow,
+            loops,
+            predecessor_is_dead=settings.database_url is None,
+            is_engine=Group.ENGINE in groups,
         )
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
-        loops.extend([*parts.loops, price_cache.run])
-        websockets = wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, cache=cache, clock=clock)
+        relay = EventRelayService(uow, shared.local)
+        _add_loops(loops, price_cache, relay)
         container = Container(
             settings=settings,
             clock=clock,
@@ -126,7 +77,7 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             limiter=shared.limiter,
             cipher=partial(_cipher, settings, secret),
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
-            websockets=websockets,
+            websockets=wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, cache=cache, clock=clock),
             directory=parts.directory,
             board=parts.board,
             ready_prices=ReadyPrices(parts.directory, parts.board, parts.router, clock),
@@ -141,16 +92,30 @@ async def bootstrap(settings: Settings, *, clock: Clock | None = None) -> AsyncI
             settlement=parts.settlement,
             monitor=parts.monitor,
             reset_paper=parts.reset_paper,
-            loops=loops,
+            queue=shared.queue,
+            relay=relay,
+            engines=parts.engines,
+            loops=loops_of(loops, groups),
         )
-        container.watch("database", database.ping, is_required=True)
-        container.watch("migrations", partial(_at_head, database), is_required=True)
-        container.watch("cache", cache.ping)
-        if shared.redis is not None:
-            container.watch("live_updates", shared.redis.ping)
-        container.watch("prices", parts.board.ping)
-        container.watch("order_engine", parts.monitor.ping)
+        _watch(container, shared, is_engine=Group.ENGINE in groups)
         yield container
+
+
+def _add_loops(loops: LoopGroups, price_cache: PriceCache, relay: EventRelayService) -> None:
+    loops[Group.MARKET].append(price_cache.run)
+    loops[Group.RELAY].append(relay.run)
+
+
+def _watch(container: Container, shared: Shared, *, is_engine: bool) -> None:
+    """Tell the health of every part."""
+    database = container.database
+    container.watch("database", database.ping, is_required=True)
+    container.watch("migrations", partial(_at_head, database), is_required=True)
+    container.watch("cache", container.cache.ping)
+    if shared.redis is not None:
+        container.watch("live_updates", shared.redis.ping)
+    container.watch("prices", container.board.ping)
+    container.watch("order_engine", container.monitor.ping if is_engine else container.engines.ping)
 
 
 def _install_faults(settings: Settings, stack: AsyncExitStack) -> None:
@@ -159,7 +124,7 @@ def _install_faults(settings: Settings, stack: AsyncExitStack) -> None:
         stack.callback(faults.install, None)
 
 
-async def _databases(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> tuple[Database, Database]:
+async def _databases(settings: Settings, stack: AsyncExitStack, loops: LoopGroups) -> tuple[Database, Database]:
     """The pool of requests, and that of engine and settlement."""
     url = await _database_url(settings, stack, loops)
     database = Database(
@@ -196,7 +161,7 @@ def _reading(settings: Settings, shared: Shared, stack: AsyncExitStack) -> UnitO
     return partial(UnitOfWork, replica, shared.hints)
 
 
-async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[Loop]) -> str:
+async def _database_url(settings: Settings, stack: AsyncExitStack, loops: LoopGroups) -> str:
     """The url of the database given, or of our own, started and migrated."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
@@ -205,7 +170,7 @@ async def _database_url(settings: Settings, stack: AsyncExitStack, loops: list[L
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
     await asyncio.to_thread(postgres.start)
     await asyncio.to_thread(migrations.upgrade, postgres.url)
-    loops.append(partial(_keep_running, postgres))
+    loops[Group.SHARED].append(partial(_keep_running, postgres))
     return postgres.url
 
 

@@ -16,12 +16,13 @@ from app.api.routing import MarqetRoute, operation_id
 from app.api.v1.prices.price_shortcut import PriceShortcut
 from app.api.v1.router import api
 from app.api.websocket.connection import websocket_routes
-from app.bootstrap import Bootstrap, bootstrap
+from app.bootstrap import Bootstrap
 from app.config.settings import Settings
 from app.core import logging
 from app.core.clock import SystemClock
 from app.core.supervision import Supervisor
 from app.core.version import VERSION
+from app.tasks.background import serving_parts
 
 TITLE = "MarqetFi API"
 EXPOSED_HEADERS = ["X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed", "ETag"]
@@ -41,7 +42,7 @@ class MarqetApi(FastAPI):
         return self.openapi_schema
 
 
-def create_app(settings: Settings | None = None, *, build: Bootstrap = bootstrap) -> FastAPI:
+def create_app(settings: Settings | None = None, *, build: Bootstrap = serving_parts) -> FastAPI:
     """Make the application; its parts are built when it starts, its loops run until it stops."""
     settings = settings or Settings()
     clock = SystemClock()

@@ -6,11 +6,10 @@ from app.config.settings import Settings
 from app.core.broadcast import Broadcast
 from app.core.cache import Cache
 from app.core.clock import Clock
-from app.core.supervision import Loop
+from app.core.loop_groups import Group, LoopGroups
 from app.domain.channels import Channel
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.services.event_relay_service import EventRelayService
 from app.services.live_position_service import LivePositionService
 from app.services.live_stop_service import LiveStopService
 from app.services.websocket.frames import FrameFactory
@@ -21,14 +20,14 @@ from app.wiring import Trading
 def wire_websockets(
     settings: Settings,
     trading: Trading,
-    loops: list[Loop],
+    loops: LoopGroups,
     *,
     uow: UnitOfWorkFactory,
     broadcast: Broadcast,
     cache: Cache,
     clock: Clock,
 ) -> WebSocketManager:
-    """The hub, with what feeds it: the relay of the log and the live values of positions and stops."""
+    """The hub, with what feeds it: the live values of positions and stops."""
 
     async def find_pair(text: str, is_sandbox: bool) -> Pair:
         venue = await trading.router.route_for_asset(text, sandbox=is_sandbox)
@@ -61,5 +60,5 @@ def wire_websockets(
     )
     hub.events.on_event(live.on_event)
     stops = LiveStopService(uow, clock, watchers=partial(hub.events.users_on, Channel.TRADES), send=hub.send_update)
-    loops.extend([EventRelayService(uow, broadcast).run, hub.run, live.run, stops.run])
+    loops[Group.GATEWAY] += [hub.run, live.run, stops.run]
     return hub

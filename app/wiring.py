@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -12,6 +13,7 @@ from functools import partial
 from app.config.settings import Settings
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
+from app.core.loop_groups import Group, LoopGroups
 from app.core.supervision import Loop
 from app.domain.routing import RoutingRules, parse_rules
 from app.domain.trading import VenueBalance
@@ -20,11 +22,11 @@ from app.services.booking_service import BookingService
 from app.services.candle_writer import CandleWriter
 from app.services.claim_service import ClaimService
 from app.services.dead_man_switch_service import DeadManSwitchService
+from app.services.engine_watch import EngineWatch
 from app.services.execution_service import ExecutionService
 from app.services.exit_order_service import ExitOrderService
 from app.services.funding_service import FundingService
 from app.services.idempotency_service import IdempotencyService
-from app.services.invariant_service import InvariantService
 from app.services.lease_keeper import LeaseKeeper
 from app.services.market_view import MarketView
 from app.services.order_engine import OrderEngine
@@ -44,7 +46,8 @@ from app.services.trading_state_service import TradingStateService
 SETTLE_SECONDS = 1.0
 RECONCILE_EVERY = 5
 CATCH_UP_SECONDS = 60.0
-PURGE_SECONDS = 600.0
+# Told by whoever wants settlement to look now.
+SETTLE_TOPIC = "settle"
 
 
 @dataclass(slots=True)
@@ -62,8 +65,8 @@ class Trading:
     idempotency: IdempotencyService
     settlement: SettlementService
     monitor: OrderMonitoringService
+    engines: EngineWatch
     reset_paper: Callable[[int], Awaitable[VenueBalance]]
-    loops: list[Loop]
 
 
 async def wire_trading(
@@ -72,13 +75,16 @@ async def wire_trading(
     broadcast: Broadcast,
     uow: UnitOfWorkFactory,
     engine_uow: UnitOfWorkFactory,
+    loops: LoopGroups,
     *,
     predecessor_is_dead: bool,
+    is_engine: bool,
 ) -> Trading:
     """Build the parts of trading on the paper venue.
 
     `engine_uow` works on the pool that engine and settlement have to themselves, so that requests cannot starve them.
-    `predecessor_is_dead`: a lock proves that no other engine runs on this database.
+    `predecessor_is_dead`: a lock proves that no other engine runs on this database. `is_engine`: the loops of the
+    engine will run here; else nobody here judges ticks, and prices are shown as they come.
     """
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [paper_feed(_feed_choice(settings), clock)], broadcast, clock)
@@ -103,12 +109,12 @@ async def wire_trading(
     cancels = RestingCancels(engine_uow, trading, exits, engine_execution)
     states = TradingStateService(engine_uow, cancels, board, broadcast, factory.names)
     switches = DeadManSwitchService(engine_uow, cancels)
-    lease = LeaseKeeper(engine_uow, f"engine:{paper.name}", _holder(), predecessor_is_dead=predecessor_is_dead)
+    lease = LeaseKeeper(engine_uow, lease_name(paper.name), _holder(), predecessor_is_dead=predecessor_is_dead)
     engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
     monitor, candles = OrderMonitoringService(engine, lease, broadcast), CandleWriter(engine_uow)
-    _show_ticks(board, monitor, candles)
-    idempotency = IdempotencyService(uow)
-    return Trading(
+    if is_engine:
+        _show_ticks(board, monitor, candles)
+    parts = Trading(
         directory=directory,
         board=board,
         router=router,
@@ -117,20 +123,31 @@ async def wire_trading(
         exits=exits,
         states=states,
         switches=switches,
-        idempotency=idempotency,
+        idempotency=IdempotencyService(uow),
         settlement=settlement,
         monitor=monitor,
+        engines=EngineWatch(uow, directory, [lease_name(paper.name)]),
         reset_paper=paper.reset,
-        loops=[
-            partial(settle_forever, settlement, paper.name),
-            *_upkeep(funding, idempotency, paper.name),
-            *_controls(states, switches),
-            partial(monitor.run, [pair.id for pair in directory.listed(venue=paper.name)]),
-            candles.run,
-            board.run,
-            *_checks(settings, engine_uow),
-        ],
     )
+    loops[Group.GATEWAY] += [] if is_engine else [states.follow]
+    loops[Group.MARKET] += [board.run, directory.keep_fresh]
+    loops[Group.ENGINE] += [*_engine_loops(parts, broadcast, funding, paper.name), candles.run]
+    return parts
+
+
+def _engine_loops(parts: Trading, broadcast: Broadcast, funding: FundingService, venue: str) -> list[Loop]:
+    """What an engine does, in the order in which it starts."""
+    return [
+        partial(settle_forever, parts.settlement, broadcast, venue),
+        partial(catch_up_forever, funding, venue),
+        *_controls(parts.states, parts.switches),
+        partial(parts.monitor.run, [pair.id for pair in parts.directory.listed(venue=venue)]),
+    ]
+
+
+def lease_name(venue: str) -> str:
+    """The lease of a venue's order engine."""
+    return f"engine:{venue}"
 
 
 def _listen(venue: BaseTradingProvider, booking: BookingService, funding: FundingService) -> None:
@@ -160,29 +177,26 @@ def _holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def _upkeep(funding: FundingService, idempotency: IdempotencyService, venue: str) -> list[Loop]:
-    """What settlement neither waits for nor holds up."""
-    return [partial(catch_up_forever, funding, venue), partial(purge_forever, idempotency)]
-
-
 def _controls(states: TradingStateService, switches: DeadManSwitchService) -> list[Loop]:
     """What holds trading back, each in a loop of its own, so that none waits for another."""
     return [states.release, states.guard, switches.watch]
 
 
-def _checks(settings: Settings, uow: UnitOfWorkFactory) -> list[Loop]:
-    """What looks after the books in the background."""
-    every_seconds = settings.invariant_check_seconds
-    return [InvariantService(uow, every_seconds).run] if every_seconds else []
-
-
-async def settle_forever(settlement: SettlementService, venue: str) -> None:
-    """Settle each second, reconcile with the venue at the start and every few seconds."""
+async def settle_forever(settlement: SettlementService, broadcast: Broadcast, venue: str) -> None:
+    """Settle each second and when told to, reconcile with the venue at the start and every few seconds."""
+    is_wanted = asyncio.Event()
+    unsubscribe = broadcast.subscribe(SETTLE_TOPIC, lambda _: is_wanted.set())
     passes = 0
-    while True:
-        await settlement.run(venue, reconciles=passes % RECONCILE_EVERY == 0)
-        passes += 1
-        await asyncio.sleep(SETTLE_SECONDS)
+    try:
+        while True:
+            is_wanted.clear()
+            await settlement.run(venue, reconciles=passes % RECONCILE_EVERY == 0)
+            passes += 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await is_wanted.wait()
+    finally:
+        unsubscribe()
 
 
 async def catch_up_forever(funding: FundingService, venue: str) -> None:
@@ -190,13 +204,6 @@ async def catch_up_forever(funding: FundingService, venue: str) -> None:
     while True:
         await funding.catch_up_all(venue)
         await asyncio.sleep(CATCH_UP_SECONDS)
-
-
-async def purge_forever(idempotency: IdempotencyService) -> None:
-    """Forget old idempotency keys, at the start and every few minutes."""
-    while True:
-        await idempotency.purge()
-        await asyncio.sleep(PURGE_SECONDS)
 
 
 def _paper_terms(settings: Settings) -> PaperTerms:

@@ -158,7 +158,7 @@ async def _unlisted(work: UnitOfWork, settings: Settings) -> str | None:
 async def _books(uow: UnitOfWorkFactory, *, is_served: bool) -> list[Finding]:
     """Every invariant that does not hold; one line where all do."""
     findings = [
-        _broken(violation, is_served=is_served) for violation in await InvariantService(uow, 0).check(is_full=True)
+        _broken(violation, is_served=is_served) for violation in await InvariantService(uow).check(is_full=True)
     ]
     return findings or [Finding("books", Verdict.OK, f"all {len(INVARIANTS)} invariants hold")]
 

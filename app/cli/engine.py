@@ -7,7 +7,6 @@ from contextlib import suppress
 import uvloop
 from rich.text import Text
 
-from app.bootstrap import bootstrap
 from app.cli.console import say
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
@@ -17,6 +16,7 @@ from app.config.settings import Settings
 from app.core import logging
 from app.core.supervision import Supervisor
 from app.core.version import VERSION
+from app.tasks.background import Role, parts_of
 
 
 def engine() -> None:
@@ -42,7 +42,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, is_told.set)
-    async with bootstrap(settings) as container:
+    async with parts_of(Role.ENGINE, settings) as container:
         supervisor = Supervisor(container.loops)
         supervisor.start()
         say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), " order engine. Ctrl-C stops it."))

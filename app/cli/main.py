@@ -25,6 +25,8 @@ class Root(LazyGroup):
         "engine": Lazy(
             "app.cli.engine:engine", "Run prices, the order engine and settlement, without the API.", SERVER
         ),
+        "worker": Lazy("app.cli.worker:worker", "Do the jobs that RabbitMQ hands out, and relay events.", SERVER),
+        "beat": Lazy("app.cli.worker:beat", "Ask RabbitMQ for the jobs that repeat.", SERVER),
         "migrate": Lazy("app.cli.database:migrate", "Bring the database to the newest migration.", SERVER),
         "admin": Lazy("app.cli.admin:app", "Manage administrators.", SERVER),
         "trading-state": Lazy("app.cli.trading_states:app", "Halt, reduce and release trading.", SERVER),

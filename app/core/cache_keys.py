@@ -7,6 +7,8 @@ PRICE_SECONDS = 30.0
 SESSION_SECONDS = 1800.0
 # A kept session that is older is read again, so that a change which could not be told to the cache is soon seen.
 SESSION_FRESH_SECONDS = 60.0
+# Pairs are few and asked for with every request: each process keeps them itself.
+PAIRS_SECONDS = 300.0
 WEBHOOKS_SECONDS = 300.0
 
 

@@ -28,7 +28,16 @@ SECRET_TEXT = re.compile(
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 COLOURS = {"WARNING": "\033[33m", "ERROR": "\033[31m", "CRITICAL": "\033[31;1m"}
 PLAIN = "\033[0m"
-NOISY = ("alembic", "httpx2", "httpcore2", "asyncio", "sqlalchemy")
+NOISY = (
+    "alembic",
+    "httpx2",
+    "httpcore2",
+    "asyncio",
+    "sqlalchemy",
+    "celery.app.trace",
+    "celery.beat",
+    "celery.worker.strategy",
+)
 
 
 def configure(*, level: str = "INFO", style: Format = "auto", stream: TextIO | None = None) -> None:

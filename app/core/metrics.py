@@ -20,6 +20,12 @@ SETTLEMENT_PROBLEMS = Counter(
 )
 INTENTS_UNKNOWN = Gauge("intents_unknown", "Effects on venues whose outcome is unknown for over a minute")
 
+ENGINES_MISSING = Gauge("order_engines_missing", "Venues whose order engine's lease nobody holds")
+CHECKPOINTS_STANDING = Gauge("order_engine_pairs_standing", "Pairs whose checkpoint stands still while prices come")
+CONVERSIONS_OVERDUE = Gauge("conversions_overdue", "Deposits and swaps without an end for too long", ["kind"])
+JOBS = Counter("jobs_total", "Jobs of the queue", ["job", "outcome"])
+JOBS_DROPPED = Counter("jobs_dropped_total", "Jobs that could not be queued; sweeps do their work later", ["job"])
+
 
 def exposition() -> bytes:
     """Every figure in Prometheus' text format."""

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loguru import logger
-from redis.exceptions import RedisError
 
 from app.core.clock import Clock
 
+# The errors that mean that the part did not answer.
+type Failures = tuple[type[Exception], ...]
+
 REST_SECONDS = 1.0
 TELL_SECONDS = 60.0
-# A timeout is both of the first and of the last, by where it happens.
-FAILURES = (RedisError, OSError, TimeoutError)
 
 
 class Resting(Exception):
@@ -24,10 +24,11 @@ class Outage:
     For a second after a failure nobody asks again: a server that hangs must not cost each request its timeout.
     """
 
-    def __init__(self, part: str, clock: Clock, consequence: str) -> None:
+    def __init__(self, part: str, clock: Clock, consequence: str, failures: Failures) -> None:
         self._part = part
         self._clock = clock
         self._consequence = consequence
+        self._failures = failures
         self._rests_until: float | None = None
         self._told_at: float | None = None
 
@@ -38,7 +39,7 @@ class Outage:
             raise Resting(self._part)
         try:
             yield
-        except FAILURES as error:
+        except self._failures as error:
             self.failed(error)
             raise Resting(self._part) from error
         self.succeeded()

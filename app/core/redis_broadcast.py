@@ -12,8 +12,8 @@ from redis.asyncio.client import PubSub
 from app.core.broadcast import Broadcast, Handler
 from app.core.clock import Clock
 from app.core.metrics import BROADCASTS_DROPPED
-from app.core.outage import FAILURES, Outage, Resting
-from app.core.redis_clients import RedisClients
+from app.core.outage import Outage, Resting
+from app.core.redis_clients import REDIS_FAILURES, RedisClients
 from app.domain.channels import RESYNC_TOPIC
 
 RECONNECT_SECONDS = 0.5
@@ -48,7 +48,9 @@ class RedisBroadcast:
         self._others = others
         self._carried = carried
         self._prefix = prefix
-        self._outage = Outage("Redis (live updates)", clock, "other processes' updates are found by sweeps, later")
+        self._outage = Outage(
+            "Redis (live updates)", clock, "other processes' updates are found by sweeps, later", REDIS_FAILURES
+        )
         self._sender = secrets.token_hex(SENDER_BYTES // 2).encode()
         self._wanted: Counter[str] = Counter()
         self._asked: set[str] = set()
@@ -113,7 +115,7 @@ class RedisBroadcast:
         while True:
             try:
                 await self._listen_once()
-            except* FAILURES as errors:
+            except* REDIS_FAILURES as errors:
                 self._outage.failed(errors.exceptions[0])
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -6,7 +6,7 @@ from typing import Any
 from app.core.clock import Clock
 from app.core.metrics import CACHE_DEGRADED
 from app.core.outage import Outage, Resting
-from app.core.redis_clients import RedisClients
+from app.core.redis_clients import REDIS_FAILURES, RedisClients
 from app.domain.errors import Unavailable
 
 type Command = Callable[[], Awaitable[Any]]
@@ -32,7 +32,7 @@ class RedisCache:
         self._once = clients.once
         self._prefix = prefix
         self._incr = clients.once.register_script(_INCR)
-        self._outage = Outage("Redis (cache)", clock, "requests are served without the cache")
+        self._outage = Outage("Redis (cache)", clock, "requests are served without the cache", REDIS_FAILURES)
 
     async def get(self, key: str) -> bytes | None:
         """The value, None when absent, expired, or not to be had."""

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+# A timeout is a Redis error, an OSError or neither, by where it happens.
+REDIS_FAILURES = (RedisError, OSError, TimeoutError)
 CONNECTIONS = 20
 WAIT_SECONDS = 1.0
 CONNECT_SECONDS = 0.5

@@ -6,7 +6,7 @@ from app.core.clock import Clock
 from app.core.metrics import RATE_LIMIT_DEGRADED
 from app.core.outage import Outage, Resting
 from app.core.rate_limit import WINDOW_SECONDS, MemoryRateLimiter, Policy, Verdict, verdict_of
-from app.core.redis_clients import RedisClients
+from app.core.redis_clients import REDIS_FAILURES, RedisClients
 
 # Answers whether a token was to be had, and the tokens left: with their fraction, which a number would lose.
 _BUCKET = """
@@ -37,7 +37,7 @@ class RedisRateLimiter:
         self._bucket = clients.limiter.register_script(_BUCKET)
         self._prefix = prefix
         self._fallback = MemoryRateLimiter(clock)
-        self._outage = Outage("Redis (rate limits)", clock, "each process limits by itself")
+        self._outage = Outage("Redis (rate limits)", clock, "each process limits by itself", REDIS_FAILURES)
 
     async def take(self, policy: Policy, caller: str) -> Verdict:
         """Count one request."""

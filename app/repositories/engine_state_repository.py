@@ -97,6 +97,13 @@ class EngineStateRepository:
         held = select(Lease.token).where(Lease.name == name, Lease.token == token).with_for_update(read=True)
         return await self.session.scalar(held) is not None
 
+    async def held_among(self, names: Collection[str]) -> set[str]:
+        """Those of the leases that somebody holds now."""
+        held = select(Lease.name).where(
+            Lease.name.in_(names), Lease.holder.is_not(None), Lease.expires_at > func.clock_timestamp()
+        )
+        return set(await self.session.scalars(held))
+
     async def release_lease(self, name: str, token: int) -> None:
         """Let go of a lease, so that another may take it at once."""
         await self.session.execute(

@@ -12,6 +12,7 @@ from app.domain.events import Event
 from app.repositories.candle_repository import CandleRepository
 from app.repositories.checkpoint_repository import CheckpointRepository
 from app.repositories.control_repository import DeadManSwitchRepository, TradingStateRepository
+from app.repositories.deposit_repository import DepositRepository
 from app.repositories.engine_state_repository import EngineStateRepository
 from app.repositories.event_repository import EventRepository
 from app.repositories.exposure_repository import ExposureRepository
@@ -74,6 +75,7 @@ class UnitOfWork:
         self.switches = DeadManSwitchRepository(session)
         self.exposure = ExposureRepository(session)
         self.paper = PaperRepository(session)
+        self.deposits = DepositRepository(session)
         self.fundings = FundingRepository(session)
         self.paper_funding = PaperFundingRepository(session)
         self.paper_accounts = PaperAccountRepository(session)

@@ -1,6 +1,5 @@
 """Checks that the books hold together, and tells when they do not."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -15,9 +14,8 @@ from app.repositories.unit_of_work import UnitOfWorkFactory
 class InvariantService:
     """One check sees one snapshot of the database, and changes nothing."""
 
-    def __init__(self, uow: UnitOfWorkFactory, every_seconds: float) -> None:
+    def __init__(self, uow: UnitOfWorkFactory) -> None:
         self._uow = uow
-        self._every_seconds = every_seconds
 
     async def check(
         self, *, is_full: bool = False, has_deadlines: bool = True, is_at_rest: bool = False
@@ -33,11 +31,9 @@ class InvariantService:
             latest, grace = None if is_full else LATEST, timedelta(0) if is_at_rest else GRACE
             return await work.invariants.violations(kinds, latest=latest, grace=grace)
 
-    async def run(self) -> None:
-        """Check again and again; each violation is logged and counted."""
-        while True:
-            await asyncio.sleep(self._every_seconds)
-            self._tell(await self.check())
+    async def check_and_tell(self) -> None:
+        """Check once; each violation is logged and counted."""
+        self._tell(await self.check())
 
     @staticmethod
     def _tell(violations: Sequence[Violation]) -> None:

@@ -1,7 +1,9 @@
 """The pairs of every venue, held in memory and found by any name that they have."""
 
+import asyncio
 from collections import defaultdict
 
+from app.core.cache_keys import PAIRS_SECONDS, varied
 from app.domain.assets import SymbolTable
 from app.domain.enums import Category
 from app.domain.errors import InvalidRequest, NotFound
@@ -25,6 +27,12 @@ class PairDirectory:
         async with self._uow() as work:
             await work.pairs.store(provider.name, listings)
         await self.load()
+
+    async def keep_fresh(self) -> None:
+        """Read every pair again every five minutes, until cancelled: another process may have refreshed them."""
+        while True:
+            await asyncio.sleep(varied(PAIRS_SECONDS))
+            await self.load()
 
     async def load(self) -> None:
         """Read every pair from the database."""

@@ -78,6 +78,13 @@ class TradingStateService:
             rows = await work.trading_states.restricted()
         self._rows = {(row.scope, row.key): row for row in rows}
 
+    async def follow(self) -> None:
+        """Refresh forever, where nobody here enforces or releases."""
+        while True:
+            change = self.next_change
+            await self.refresh()
+            await _wait_for(change)
+
     async def release(self) -> None:
         """Refresh, and release what was held, forever: each second, and at once where somebody tells of a change.
 

@@ -18,7 +18,14 @@ class Door:
     keepers: tuple[str, ...]
 
 
-MESSENGERS = ("app.api", "app.websocket_wiring", "app.bootstrap", "app.tasks", "app.services.event_relay_service")
+MESSENGERS = (
+    "app.api",
+    "app.websocket_wiring",
+    "app.bootstrap",
+    "app.container",
+    "app.tasks",
+    "app.services.event_relay_service",
+)
 DOORS = (
     Door("sqlalchemy", ("app.models", "app.repositories", "app.core.database")),
     Door("fastapi", ("app.main", "app.api")),
@@ -28,6 +35,7 @@ DOORS = (
         (
             "app.main",
             "app.bootstrap",
+            "app.container",
             "app.wiring",
             "app.websocket_wiring",
             "app.shared_wiring",

@@ -68,7 +68,7 @@ class Checks:
 
     async def at_rest(self) -> None:
         """Every invariant there is."""
-        service = InvariantService(lambda: UnitOfWork(self._database, MemoryBroadcast()), 0)
+        service = InvariantService(lambda: UnitOfWork(self._database, MemoryBroadcast()))
         violations = await service.check(is_full=True, has_deadlines=False, is_at_rest=True)
         assert not violations, [str(violation) for violation in violations]
 

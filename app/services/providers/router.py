@@ -45,6 +45,7 @@ class ProviderRouter:
         if unknown:
             raise ValueError(f"routing names {', '.join(unknown)}; set up here are {', '.join(sorted(factory.names))}")
         self.rules = rules
+        self.venues = sorted(factory.names)
         self._assets = assets
         self.get_provider = factory.get_provider
 

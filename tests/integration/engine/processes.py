@@ -101,7 +101,7 @@ class Installation:
         """Every invariant holds of every row, and nothing waits."""
         database = Database(self.database_url, application_name="checks", pool_size=1)
         try:
-            service = InvariantService(lambda: UnitOfWork(database, MemoryBroadcast()), 0)
+            service = InvariantService(lambda: UnitOfWork(database, MemoryBroadcast()))
             violations = await service.check(is_full=True, is_at_rest=True)
         finally:
             await database.aclose()

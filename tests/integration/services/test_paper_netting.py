@@ -109,7 +109,7 @@ async def stack(container: Container) -> AsyncIterator[Stack]:
         await paper.commit()
         await stack.settlement.reconcile("paper")
         await paper.assert_books_balance()
-        assert await InvariantService(container.uow, 0).check(is_full=True, is_at_rest=True) == []
+        assert await InvariantService(container.uow).check(is_full=True, is_at_rest=True) == []
 
 
 async def test_trades_of_one_position_are_closed_apart(stack: Stack) -> None:

@@ -114,4 +114,4 @@ async def test_a_race_ends_as_the_table_says(race: Race, desk: Desk, second_pool
 
     assert seen <= endings()[race.row]
     await desk.check()
-    assert await InvariantService(desk.uow, 0).check(has_deadlines=False) == []
+    assert await InvariantService(desk.uow).check(has_deadlines=False) == []

@@ -1,6 +1,5 @@
 """The invariants of the books: a sound history breaks none, and each hand that is laid on a row breaks its own."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -150,7 +149,7 @@ ALSO = {
 
 
 async def test_a_sound_history_breaks_nothing(container: Container, history: History) -> None:
-    service = InvariantService(container.uow, 60)
+    service = InvariantService(container.uow)
 
     async def is_sound() -> bool:
         return not await service.check(is_full=True, is_at_rest=True)
@@ -188,7 +187,9 @@ async def test_a_check_cannot_write(container: Container, user: Person) -> None:
             await work.session.execute(text("UPDATE users SET is_active = false"))
 
 
-async def test_the_loop_counts_and_logs_what_does_not_hold(container: Container, history: History) -> None:
+async def test_a_check_in_the_background_counts_and_logs_what_does_not_hold(
+    container: Container, history: History
+) -> None:
     async def add(amount: int) -> None:
         account = update(PaperAccount).where(PaperAccount.user_id == history.user)
         async with container.uow() as work:
@@ -199,15 +200,12 @@ async def test_the_loop_counts_and_logs_what_does_not_hold(container: Container,
 
     told: list[str] = []
     sink = logger.add(told.append, level="ERROR", format="{message}")
-    checking = asyncio.create_task(InvariantService(container.uow, 0.01).run())
+    checks = InvariantService(container.uow)
     try:
-        await until(lambda: counted("0.0"))
-        await add(1)
-        await until(lambda: counted("1.0"))
-        await add(-1)
-        await until(lambda: counted("0.0"))
+        for amount, number in ((0, "0.0"), (1, "1.0"), (-1, "0.0")):
+            await add(amount)
+            await checks.check_and_tell()
+            assert counted(number)
     finally:
-        checking.cancel()
-        await asyncio.wait([checking])
         logger.remove(sink)
     assert any("paper_accounts_agree: paper accounts that differ" in line for line in told)
