@@ -42,7 +42,8 @@ def make_celery(broker_url: str, queue: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=CONNECT_SECONDS,
-        broker_transport_options={"confirm_publish": True},
+        # A publisher that finds no broker says so soon; workers wait for it as long as it takes.
+        broker_transport_options={"confirm_publish": True, "max_retries": 1, "interval_start": 0, "interval_max": 0},
         enable_utc=True,
     )
     return app

@@ -35,7 +35,7 @@ async def run_job(container: Container, name: str, arguments: Arguments) -> None
         COUNTED.labels("unknown", "refused").inc()
         logger.error("No job is called {job}", job=name[:64])
         return
-    task = asyncio.ensure_future(job(container, **arguments))
+    task = asyncio.ensure_future(_begin(job, container, arguments))
     try:
         await asyncio.wait({task})
     finally:
@@ -46,6 +46,11 @@ async def run_job(container: Container, name: str, arguments: Arguments) -> None
     if error is not None:
         logger.opt(exception=error).error("{job} failed", job=name)
     COUNTED.labels(name, "failed" if error or task.cancelled() else "done").inc()
+
+
+async def _begin(job: Job, container: Container, arguments: Arguments) -> None:
+    """Within the task too: arguments that a job does not take are its failure, not the queue's."""
+    await job(container, **arguments)
 
 
 async def takes_tick(cache: Cache, name: str, tick: str, every_seconds: float) -> bool:

@@ -27,13 +27,16 @@ def periodic_jobs(settings: Settings) -> Mapping[str, float]:
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, object]]:
-    """The same for Celery; a message that is late by a whole round is not worth doing."""
+    """The same for Celery.
+
+    Messages do not expire: the broker would put them aside as if they were deadly. Of those that come late, and so
+    together, one is done.
+    """
     return {
         name: {
             "task": JOB_TASK,
             "schedule": seconds,
             "kwargs": {"name": name, "arguments": {}, "every_seconds": seconds},
-            "options": {"expires": seconds},
         }
         for name, seconds in periodic_jobs(settings).items()
     }

@@ -1,0 +1,70 @@
+"""Whether order engines do their work, as the database tells any process."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from loguru import logger
+
+from app.bootstrap import Container
+from app.core.metrics import CHECKPOINTS_STANDING, ENGINES_MISSING
+from app.domain.candles import Bar
+from app.domain.errors import Unavailable
+from app.domain.prices import Tick
+from app.repositories.engine_state_repository import EngineState
+from app.services.engine_watch import EngineWatch
+
+LEASE = "engine:paper"
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    lines: list[str] = []
+    handler = logger.add(lambda line: lines.append(str(line)), level="ERROR", format="{message}")
+    yield lines
+    logger.remove(handler)
+
+
+async def test_an_engine_that_nobody_runs_is_missed(container: Container, told: list[str]) -> None:
+    watch = EngineWatch(container.uow, container.directory, [LEASE])
+    with pytest.raises(Unavailable, match=LEASE):
+        await watch.ping()
+    await watch.check()
+    assert ENGINES_MISSING._value.get() == 1
+    assert told == [f"No order engine holds {LEASE}: exits do not fire\n"]
+
+    async with container.uow() as work:
+        token = await work.engine_state.take_lease(LEASE, "me", timedelta(seconds=60), predecessor_is_dead=False)
+    await watch.ping()
+    await watch.check()
+    assert ENGINES_MISSING._value.get() == 0
+
+    assert token is not None
+    async with container.uow() as work:
+        await work.engine_state.release_lease(LEASE, token)
+    with pytest.raises(Unavailable):
+        await watch.ping()
+
+
+async def test_an_engine_that_stands_still_while_prices_come_is_told(container: Container, told: list[str]) -> None:
+    pair = container.directory.listed()[0]
+    watch = EngineWatch(container.uow, container.directory, [])
+
+    async def see(newest: int, judged: int) -> float:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        tick = Tick(pair.id, judged, Decimal(1), Decimal(1), at, "test")
+        one = Decimal(1)
+        async with container.uow() as work:
+            await work.candles.merge([Bar(pair.id, at, one, one, one, one, newest, newest)])
+            await work.engine_state.save([EngineState(tick, {}, [])], 1)
+        await watch.check()
+        return float(CHECKPOINTS_STANDING._value.get())
+
+    assert await see(10, 10) == 0
+    assert await see(20, 20) == 0
+    # No prices: nothing to judge.
+    assert await see(20, 20) == 0
+    assert await see(30, 20) == 1
+    assert told == [f"The order engine stands still at {pair.symbol} while prices come\n"]
+    assert await see(40, 40) == 0
