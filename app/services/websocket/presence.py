@@ -86,6 +86,8 @@ class Presence:
         except Unavailable:
             held.place = None
             return True
+        # The one it held before is another's by now.
+        held.place = None
         return False
 
     async def _is_ours(self, held: "_Held") -> bool:
@@ -101,7 +103,7 @@ class Presence:
 
 
 class _Held:
-    """One connection's place (None where the cache could not be asked), and since when."""
+    """One connection's place (None where the cache could not be asked, or all are taken), and since when."""
 
     __slots__ = ("connected_at", "connection", "lock", "place", "user_id")
 

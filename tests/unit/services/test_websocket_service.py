@@ -19,7 +19,7 @@ from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket.event_streams import EventStreams
 from app.services.websocket.frames import FrameFactory, LoggedEvent, encode_logged
 from app.services.websocket.outbox import Outbox
-from app.services.websocket.presence import LIFE_SECONDS
+from app.services.websocket.presence import LIFE_SECONDS, place_key
 from app.services.websocket.price_streams import PairStream
 from app.services.websocket.snapshots import ChannelSnapshots, Snapshot, TradeFilter
 from app.services.websocket_service import OLD, WebSocketLimits, WebSocketManager
@@ -246,6 +246,21 @@ async def test_places_of_a_process_that_was_killed_are_free_again(frames: FrameF
         await living.connect("there", identity(7))
     clock.advance(2)
     await living.connect("there", identity(7))
+
+
+async def test_who_lost_its_place_to_another_does_not_take_it_back(frames: FrameFactory, container: Container) -> None:
+    clock, limits = ManualClock(), WebSocketLimits(connections_per_user=1)
+    cache = MemoryCache(clock)
+    paused, living = (hub_of(container, frames, limits, cache) for _ in range(2))
+    await paused.connect("here", identity(7))
+    clock.advance(LIFE_SECONDS + 1)
+    second = await living.connect("there", identity(7))
+    kept = await cache.get(place_key(7, 0))
+    await paused.presence.renew()
+    assert await cache.get(place_key(7, 0)) == kept == living.presence.name_of(second).encode()
+    await living.disconnect(second)
+    await paused.presence.renew()
+    assert await cache.get(place_key(7, 0)) not in (None, kept)
 
 
 async def test_who_has_been_connected_for_the_longest_time_is_told_to_reconnect(
