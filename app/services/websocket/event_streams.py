@@ -94,7 +94,7 @@ class EventStreams:
 
     async def find_missed(self) -> None:
         """Compare every stream with its user's counter, and read what no broadcast told of."""
-        started = {stream.user_id: stream for stream in self._streams.values() if not stream.is_starting()}
+        started = {stream.user_id: stream for stream in self._streams.values() if stream.suspect_gap()}
         if not started:
             return
         async with self._uow() as work:

@@ -70,11 +70,14 @@ class UserStream:
         if self._is_behind:
             self.read_on()
 
-    def is_starting(self) -> bool:
-        """Whether no snapshot has said yet where to begin; it then reads on from there, as it may be an old one."""
+    def suspect_gap(self) -> bool:
+        """Events may have been missed: whether to compare with the log now.
+
+        Not before a snapshot has said where to begin; that may be an old one, so the stream then reads on from there.
+        """
         if self.last is None:
             self._is_behind = True
-        return self.last is None
+        return self.last is not None
 
     def read_on(self) -> None:
         """Read the log from the last event handed on to its end."""
