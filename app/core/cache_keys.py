@@ -9,7 +9,6 @@ SESSION_SECONDS = 1800.0
 SESSION_FRESH_SECONDS = 60.0
 # Pairs are few and asked for with every request: each process keeps them itself.
 PAIRS_SECONDS = 300.0
-WEBHOOKS_SECONDS = 300.0
 
 
 def price_key(base: str, quote: str, venue: str | None = None) -> str:
@@ -20,11 +19,6 @@ def price_key(base: str, quote: str, venue: str | None = None) -> str:
 def session_key(session_id: UUID) -> str:
     """Who a login session belongs to, by its public id: no token is in the cache."""
     return f"session:{session_id}"
-
-
-def webhooks_key(user_id: int) -> str:
-    """A user's active webhook endpoints."""
-    return f"webhooks:{user_id}"
 
 
 def varied(seconds: float) -> float:

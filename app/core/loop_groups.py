@@ -19,8 +19,6 @@ class Group(StrEnum):
     RELAY = "relay"
     # WebSocket connections.
     GATEWAY = "gateway"
-    # Webhook deliveries.
-    DELIVERY = "delivery"
 
 
 EVERY_GROUP = frozenset(Group)

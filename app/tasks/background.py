@@ -23,7 +23,7 @@ class Role(StrEnum):
 _WITH_BROKER = {
     Role.SERVE: frozenset({Group.SHARED, Group.MARKET, Group.RELAY, Group.GATEWAY}),
     Role.ENGINE: frozenset({Group.SHARED, Group.MARKET, Group.ENGINE, Group.RELAY}),
-    Role.WORKER: frozenset({Group.SHARED, Group.RELAY, Group.DELIVERY}),
+    Role.WORKER: frozenset({Group.SHARED, Group.RELAY}),
 }
 
 

@@ -11,7 +11,7 @@ from app.core.cache import Cache
 from app.core.metrics import JOBS as COUNTED
 from app.core.queue import Arguments
 from app.domain.errors import Unavailable
-from app.tasks import deposit_tasks, maintenance_tasks, trading_tasks, webhook_tasks
+from app.tasks import deposit_tasks, event_tasks, maintenance_tasks, trading_tasks
 
 type Job = Callable[..., Coroutine[Any, Any, None]]
 
@@ -21,8 +21,7 @@ JOBS: Mapping[str, Job] = {
     "orders.watch": trading_tasks.watch_orders,
     "prices.refresh": trading_tasks.refresh_prices,
     "conversions.watch": deposit_tasks.watch_conversions,
-    "webhooks.deliver": webhook_tasks.deliver,
-    "events.relay": webhook_tasks.relay_events,
+    "events.relay": event_tasks.relay_events,
     "idempotency.purge": maintenance_tasks.purge_idempotency,
     "invariants.check": maintenance_tasks.check_invariants,
 }

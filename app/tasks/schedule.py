@@ -14,7 +14,6 @@ def periodic_jobs(settings: Settings) -> Mapping[str, float]:
     """The jobs that repeat, and after how many seconds."""
     jobs = {
         "trades.settle": 10.0,
-        "webhooks.deliver": 10.0,
         "events.relay": 10.0,
         "orders.watch": 30.0,
         "conversions.watch": 60.0,
