@@ -5,11 +5,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
+from redis.asyncio import Redis
 
+from app.core.redis_clients import redis_clients
 from tests.ports import free_port
 from tests.waiting import until_sync
 
@@ -73,3 +75,12 @@ def redis_server() -> Iterator[RedisServer]:
     finally:
         server.resume()
         server.kill()
+
+
+@asynccontextmanager
+async def emptied(server: RedisServer) -> AsyncIterator[Redis]:
+    """A client of a server that holds nothing any more."""
+    clients = redis_clients(server.url)
+    await clients.cache.flushall()
+    yield clients.cache
+    await clients.aclose()

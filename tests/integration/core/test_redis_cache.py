@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from loguru import logger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -17,7 +16,8 @@ from app.core.redis_cache import RedisCache
 from app.core.redis_clients import redis_clients
 from app.domain.errors import Unavailable
 from tests.fakes import ManualClock
-from tests.redis_server import RedisServer, once_only, redis_server
+from tests.logs import heard
+from tests.redis_server import RedisServer, emptied, once_only, redis_server
 from tests.waiting import until
 
 pytestmark = once_only
@@ -31,10 +31,8 @@ def server() -> Iterator[RedisServer]:
 
 @pytest_asyncio.fixture
 async def raw(server: RedisServer) -> AsyncIterator[Redis]:
-    clients = redis_clients(server.url)
-    await clients.cache.flushall()
-    yield clients.cache
-    await clients.aclose()
+    async with emptied(server) as client:
+        yield client
 
 
 @pytest.fixture
@@ -52,10 +50,8 @@ async def cache(server: RedisServer, raw: Redis, clock: ManualClock) -> AsyncIte
 @pytest.fixture
 def told() -> Iterator[list[str]]:
     """Warnings that were logged."""
-    lines: list[str] = []
-    handler = logger.add(lambda line: lines.append(str(line)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
+    with heard("WARNING") as lines:
+        yield lines
 
 
 def degraded(operation: str) -> float:

@@ -13,7 +13,7 @@ from app.core.rate_limit import Policy
 from app.core.redis_clients import redis_clients
 from app.core.redis_rate_limit import RedisRateLimiter
 from tests.fakes import ManualClock
-from tests.redis_server import RedisServer, once_only, redis_server
+from tests.redis_server import RedisServer, emptied, once_only, redis_server
 
 pytestmark = once_only
 
@@ -29,10 +29,8 @@ def server() -> Iterator[RedisServer]:
 
 @pytest_asyncio.fixture
 async def raw(server: RedisServer) -> AsyncIterator[Redis]:
-    clients = redis_clients(server.url)
-    await clients.cache.flushall()
-    yield clients.cache
-    await clients.aclose()
+    async with emptied(server) as client:
+        yield client
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from loguru import logger
 
 from app.bootstrap import Container
 from app.core.metrics import CHECKPOINTS_STANDING, ENGINES_MISSING
@@ -14,16 +13,15 @@ from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.repositories.engine_state_repository import EngineState
 from app.services.engine_watch import EngineWatch
+from tests.logs import heard
 
 LEASE = "engine:paper"
 
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda line: lines.append(str(line)), level="ERROR", format="{message}")
-    yield lines
-    logger.remove(handler)
+    with heard("ERROR") as lines:
+        yield lines
 
 
 async def test_an_engine_that_nobody_runs_is_missed(container: Container, told: list[str]) -> None:

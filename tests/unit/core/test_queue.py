@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from loguru import logger
 
 from app.core.celery_queue import CeleryQueue, make_celery
 from app.core.metrics import JOBS_DROPPED
 from app.core.queue import Arguments, MemoryQueue
 from tests.fakes import ManualClock
+from tests.logs import heard
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -21,10 +21,8 @@ def dropped(name: str) -> float:
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda line: lines.append(str(line)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
+    with heard("WARNING") as lines:
+        yield lines
 
 
 async def test_jobs_are_done_in_their_order_with_their_arguments() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from loguru import logger
 
 from app.config.settings import Settings
 from app.core.cache import MemoryCache
@@ -15,14 +14,13 @@ from app.tasks.background import Role, groups_of
 from app.tasks.jobs import JOBS, run_job, takes_tick
 from app.tasks.schedule import beat_schedule, periodic_jobs
 from tests.fakes import ManualClock
+from tests.logs import heard
 
 
 @pytest.fixture
 def told() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda line: lines.append(str(line)), level="ERROR", format="{message}")
-    yield lines
-    logger.remove(handler)
+    with heard("ERROR") as lines:
+        yield lines
 
 
 def counted(name: str, outcome: str) -> float:
@@ -83,7 +81,7 @@ def test_what_repeats_is_a_job_and_the_same_in_both_modes() -> None:
 
 def test_each_group_of_loops_is_run_by_somebody() -> None:
     alone = settings()
-    assert groups_of(Role.SERVE, alone) == {"shared", "engine", "market", "relay", "gateway", "delivery"}
+    assert groups_of(Role.SERVE, alone) == {"shared", "engine", "market", "relay", "gateway"}
     assert "gateway" not in groups_of(Role.ENGINE, alone)
 
     many = settings(database_url="postgresql+asyncpg://host/name", broker_url="amqp://host")
