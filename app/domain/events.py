@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from app.domain.conversion import progress_of
+
 type EventData = Mapping[str, object]
 
 
@@ -76,6 +78,13 @@ class Directed(Owned, Protocol):
         ...
 
 
+class Swapping(Protocol):
+    """A row of a deposit's conversion."""
+
+    id: Any
+    swap_status: Any
+
+
 _TRADE_FIELDS = [
     "user_id",
     "provider",
@@ -137,6 +146,29 @@ _POSITION_FIELDS = [
     "leverage",
     "is_open",
 ]
+_DEPOSIT_FIELDS = [
+    "user_id",
+    "token_address",
+    "token_symbol",
+    "chain",
+    "amount",
+    "status",
+    "stage",
+    "provider",
+    "transaction_hash",
+]
+_SWAP_FIELDS = [
+    "from_token",
+    "from_chain",
+    "to_token",
+    "to_chain",
+    "swap_provider",
+    "swap_status",
+    "swap_transaction_hash",
+    "estimated_output",
+    "actual_output",
+    "error_message",
+]
 
 
 def _facts(row: Owned, key: str, fields: list[str]) -> dict[str, object]:
@@ -158,3 +190,12 @@ def position_event(position: Owned, reason: str) -> Event:
     """An event about a Position row whose size, margin, entry or exits changed; `reason` says which."""
     facts = _facts(position, "position_id", _POSITION_FIELDS)
     return Event(position.user_id, EventType.POSITION_UPDATED, facts | {"reason": reason})
+
+
+def deposit_event(kind: EventType, deposit: Owned, swap: Swapping | None = None, reason: str | None = None) -> Event:
+    """An event about a Deposit row and its latest swap, whichever of the two has changed; `status` is the deposit's."""
+    told: dict[str, object] = {name: getattr(swap, name, None) for name in _SWAP_FIELDS}
+    told["swap_id"] = swap.id if swap else None
+    told["swap_progress"] = progress_of(swap.swap_status) if swap else None
+    facts = _facts(deposit, "deposit_id", _DEPOSIT_FIELDS)
+    return Event(deposit.user_id, kind, facts | told | {"reason": reason})

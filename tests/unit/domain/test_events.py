@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.core.json import encode_event
-from app.domain.enums import OrderStatus, PositionSide, TradeStatus
-from app.domain.events import EventType, order_event, position_event, trade_event
+from app.domain.enums import DepositStatus, OrderStatus, PositionSide, SwapStatus, TradeStatus
+from app.domain.events import EventType, deposit_event, order_event, position_event, trade_event
 
 PROMISED = {
     "trades": "trade.executed trade.updated trade.closed trade.failed trade.liquidated order.created order.updated "
@@ -85,9 +85,27 @@ def test_a_position_event_tells_which_change_it_is() -> None:
     assert (event.data["size"], event.data["reason"]) == (Decimal("0.5"), "grown")
 
 
+def test_a_deposit_event_tells_its_latest_swap_too() -> None:
+    deposit = Row(known={"status": DepositStatus.PROCESSING, "token_symbol": "DAI"})
+    swap = Row(id=12, known={"swap_status": SwapStatus.PENDING, "estimated_output": Decimal("99.5")})
+
+    before, after = (
+        dict(deposit_event(EventType.SWAP_PROCESSING, deposit, one, "quoted").data) for one in (None, swap)
+    )
+
+    wanted = {"deposit_id": 11, "user_id": 5, "status": DepositStatus.PROCESSING, "reason": "quoted"}
+    assert before | wanted == before | {"swap_id": None, "swap_status": None, "swap_progress": None}
+    wanted = {"swap_id": 12, "swap_status": SwapStatus.PENDING, "swap_progress": 10, "token_symbol": "DAI"}
+    assert after | wanted == after | {"deposit_id": 11, "estimated_output": Decimal("99.5")}
+
+
 @pytest.mark.parametrize("secret", ["fingerprint", "version", "attempt", "armed_price", "venue_account_id"])
 def test_events_tell_nothing_of_our_inner_workings(secret: str) -> None:
     row = Row(known={secret: "inner"})
-    events = [trade_event(EventType.TRADE_UPDATED, row), order_event(EventType.ORDER_UPDATED, row)]
+    events = [
+        trade_event(EventType.TRADE_UPDATED, row),
+        order_event(EventType.ORDER_UPDATED, row),
+        deposit_event(EventType.DEPOSIT_PROCESSING, row, row),
+    ]
 
     assert all("inner" not in encode_event(event.data) for event in events)

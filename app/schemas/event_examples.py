@@ -1,0 +1,142 @@
+"""The data of events as examples show it: one trade, one deposit, from their beginning to their end."""
+
+type Example = dict[str, object]
+
+INSTANT = "2026-01-05T12:00:00Z"
+HASH = "0x6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+
+TRADE: Example = {
+    "user_id": 456,
+    "trade_id": 123,
+    "provider": "paper",
+    "asset": "BTC",
+    "pair_id": 1,
+    "trade_index": 0,
+    "direction": "long",
+    "collateral": 1000.0,
+    "leverage": 10,
+    "size": 0.222222,
+    "entry_price": 45000.0,
+    "exit_price": None,
+    "pnl": 0.0,
+    "fees": 4.999995,
+    "funding": 0.0,
+    "status": "open",
+    "transaction_hash": HASH,
+    "reason": None,
+}
+UNOPENED: Example = TRADE | {"size": 0.0, "entry_price": None, "pnl": None, "fees": 0.0, "transaction_hash": None}
+ENTRY: Example = {
+    "user_id": 456,
+    "order_id": 788,
+    "trade_id": 123,
+    "pair_id": 1,
+    "client_order_id": "my-order-1",
+    "asset": "BTC",
+    "role": "entry",
+    "order_type": "MARKET",
+    "side": "buy",
+    "quantity": 0.222222,
+    "filled_quantity": 0.0,
+    "average_price": None,
+    "price": None,
+    "stop_price": None,
+    "take_profit_price": None,
+    "trailing_stop_distance": None,
+    "trailing_stop_percentage": None,
+    "activation_price": None,
+    "activated_sequence": None,
+    "oco_stop_price": None,
+    "oco_take_profit_price": None,
+    "trigger_by": "mark",
+    "price_protect": False,
+    "status": "pending",
+    "triggered_leg": None,
+    "trigger_price": None,
+    "trigger_source": None,
+    "trigger_sequence": None,
+    "triggered_at": None,
+    "watermark": None,
+    "reason": None,
+}
+LIMIT: Example = ENTRY | {"order_type": "LIMIT", "price": 44000.0}
+EXIT: Example = ENTRY | {
+    "order_id": 789,
+    "client_order_id": None,
+    "role": "exit",
+    "order_type": "TRAILING_STOP",
+    "side": "sell",
+    "trailing_stop_distance": 500.0,
+}
+FIRED: Example = EXIT | {
+    "status": "triggered",
+    "stop_price": 45900.0,
+    "triggered_leg": "trailing",
+    "trigger_price": 45898.5,
+    "trigger_source": "paper",
+    "trigger_sequence": 1351,
+    "triggered_at": INSTANT,
+    "watermark": 46400.0,
+    "reason": "trailing",
+}
+POSITION: Example = {
+    "user_id": 456,
+    "position_id": 12,
+    "trade_id": 123,
+    "pair_id": 1,
+    "asset": "BTC",
+    "side": "long",
+    "size": 0.222222,
+    "entry_price": 45000.0,
+    "liquidation_price": "40909.086363631818177272",
+    "margin": 1000.0,
+    "leverage": 10,
+    "is_open": True,
+    "reason": "opened",
+}
+DEPOSIT: Example = {
+    "user_id": 456,
+    "deposit_id": 789,
+    "token_address": "0x0000000000000000000000000000000000000000",
+    "token_symbol": "ETH",
+    "chain": "ethereum",
+    "amount": 1.0,
+    "status": "pending",
+    "stage": "awaiting_transfer",
+    "provider": "lighter",
+    "transaction_hash": None,
+    "swap_id": None,
+    "from_token": None,
+    "from_chain": None,
+    "to_token": None,
+    "to_chain": None,
+    "swap_provider": None,
+    "swap_status": None,
+    "swap_progress": None,
+    "swap_transaction_hash": None,
+    "estimated_output": None,
+    "actual_output": None,
+    "error_message": None,
+    "reason": None,
+}
+ARRIVED: Example = DEPOSIT | {"status": "processing", "stage": "confirming", "transaction_hash": HASH}
+SWAPPING: Example = ARRIVED | {
+    "stage": "swapping",
+    "swap_id": 31,
+    "from_token": "ETH",
+    "from_chain": "ethereum",
+    "to_token": "USDC",
+    "to_chain": "arbitrum",
+    "swap_provider": "lifi",
+    "swap_status": "processing",
+    "swap_progress": 75.5,
+    "swap_transaction_hash": HASH,
+    "estimated_output": 3100.25,
+}
+SWAPPED: Example = SWAPPING | {"swap_status": "completed", "swap_progress": 100.0, "actual_output": 3099.871204}
+UNSWAPPED: Example = SWAPPING | {
+    "swap_status": "failed",
+    "swap_progress": None,
+    "error_message": "No route brings ETH to Arbitrum at present.",
+    "reason": "NO_ROUTE",
+}
