@@ -17,6 +17,7 @@ from app.core.loop_groups import EVERY_GROUP, Group, LoopGroups, loop_groups, lo
 from app.core.security import AccessTokens, Cipher, PasswordHasher, stored_secret
 from app.domain.errors import Unavailable
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services.analytics_service import AnalyticsService
 from app.services.auth_service import AuthService, SessionLife
 from app.services.event_relay_service import EventRelayService
 from app.services.lease_keeper import LIFE
@@ -52,6 +53,7 @@ async def bootstrap(
         shared = wire_shared(settings, clock, engine_database, stack, loops)
         broadcast, cache, secret = shared.gateways, shared.cache, _secret(settings)
         uow = partial(UnitOfWork, database, shared.hints)
+        read_uow = _reading(settings, shared, stack) or uow
         engine_uow = partial(UnitOfWork, engine_database, shared.hints)
         parts = await wire_trading(
             settings,
@@ -71,7 +73,7 @@ async def bootstrap(
             clock=clock,
             database=database,
             uow=uow,
-            read_uow=_reading(settings, shared, stack) or uow,
+            read_uow=read_uow,
             broadcast=broadcast,
             cache=cache,
             limiter=shared.limiter,
@@ -89,6 +91,7 @@ async def bootstrap(
             states=parts.states,
             switches=parts.switches,
             idempotency=parts.idempotency,
+            analytics=AnalyticsService(uow, read_uow),
             settlement=parts.settlement,
             monitor=parts.monitor,
             reset_paper=parts.reset_paper,

@@ -14,6 +14,7 @@ from app.core.security import Cipher
 from app.core.supervision import Loop
 from app.domain.trading import VenueBalance
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.analytics_service import AnalyticsService
 from app.services.auth_service import AuthService
 from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.engine_watch import EngineWatch
@@ -70,6 +71,7 @@ class Container:
     states: TradingStateService
     switches: DeadManSwitchService
     idempotency: IdempotencyService
+    analytics: AnalyticsService
     settlement: SettlementService
     monitor: OrderMonitoringService
     reset_paper: Callable[[int], Awaitable[VenueBalance]]

@@ -1,6 +1,6 @@
 """All tables, named here so that migrations see them."""
 
-from app.models.analytics import DailyAnalytics
+from app.models.analytics import AnalyticsProgress, DailyAnalytics
 from app.models.app_configuration import AppConfiguration
 from app.models.auth import OAuthConnection, Session, WalletConnection
 from app.models.base import Base
@@ -34,6 +34,7 @@ from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDeli
 
 __all__ = [
     "AccountPair",
+    "AnalyticsProgress",
     "AppConfiguration",
     "Base",
     "Candle",

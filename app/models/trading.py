@@ -79,6 +79,8 @@ class Trade(Base, Timestamped):
         enum_check("status", TradeStatus),
         UniqueConstraint("user_id", "pair_id", "trade_index"),
         Index("ix_trades_user_id_id", "user_id", "id"),
+        Index("ix_trades_user_id_opened_at", "user_id", "opened_at", postgresql_where=text("opened_at IS NOT NULL")),
+        Index("ix_trades_user_id_closed_at", "user_id", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
         Index("ix_trades_pair_id_open", "pair_id", postgresql_where=text("status IN ('open', 'closing')")),
         Index("ix_trades_venue_account_id_live", "venue_account_id", "pair_id", postgresql_where=text(LIVE_TRADES)),
         positive_check("collateral"),
@@ -245,7 +247,7 @@ class Fill(Base):
     __tablename__ = "fills"
 
     id: Mapped[Id]
-    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"), index=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
     venue_account_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("venue_accounts.id"))
     order_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("orders.id"), index=True)
     trade_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("trades.id"), index=True)
@@ -261,6 +263,7 @@ class Fill(Base):
 
     __table_args__ = (
         UniqueConstraint("venue_account_id", "venue_fill_id"),
+        Index("ix_fills_user_id_created_at", "user_id", "created_at"),
         enum_check("side", OrderSide),
         positive_check("quantity"),
         positive_check("price"),
@@ -293,6 +296,7 @@ class FundingPayment(Base):
             "venue_trade_index",
             "instant",
         ),
+        Index("ix_funding_payments_venue_account_id_created_at", "venue_account_id", "created_at"),
         finite_check("amount"),
         finite_check("rate"),
         positive_check("size"),

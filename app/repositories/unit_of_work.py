@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core.broadcast import Broadcast
 from app.core.database import Database
 from app.domain.events import Event
+from app.repositories.analytics_repository import AnalyticsRepository
 from app.repositories.candle_repository import CandleRepository
 from app.repositories.checkpoint_repository import CheckpointRepository
 from app.repositories.control_repository import DeadManSwitchRepository, TradingStateRepository
@@ -81,6 +82,7 @@ class UnitOfWork:
         self.paper_accounts = PaperAccountRepository(session)
         self.webhooks = WebhookRepository(session)
         self.deliveries = WebhookDeliveryRepository(session)
+        self.analytics = AnalyticsRepository(session)
         return self
 
     async def __aexit__(

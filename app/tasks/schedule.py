@@ -17,6 +17,7 @@ def periodic_jobs(settings: Settings) -> Mapping[str, float]:
         "events.relay": 10.0,
         "orders.watch": 30.0,
         "conversions.watch": 60.0,
+        "analytics.roll_up": 60.0,
         "prices.refresh": 300.0,
         "idempotency.purge": 600.0,
     }
