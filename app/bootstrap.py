@@ -24,7 +24,9 @@ from app.services.lease_keeper import LIFE
 from app.services.price_cache import PriceCache
 from app.services.ready_prices import ReadyPrices
 from app.services.session_cache import SessionCache
+from app.services.webhook_fan_out import fan_out
 from app.shared_wiring import Shared, wire_shared
+from app.webhook_wiring import wire_webhooks
 from app.websocket_wiring import wire_websockets
 from app.wiring import wire_trading
 
@@ -55,19 +57,12 @@ async def bootstrap(
         uow = partial(UnitOfWork, database, shared.hints)
         read_uow = _reading(settings, shared, stack) or uow
         engine_uow = partial(UnitOfWork, engine_database, shared.hints)
-        parts = await wire_trading(
-            settings,
-            clock,
-            shared.local,
-            uow,
-            engine_uow,
-            loops,
-            predecessor_is_dead=settings.database_url is None,
-            is_engine=Group.ENGINE in groups,
-        )
+        is_engine, cipher = Group.ENGINE in groups, partial(_cipher, settings, secret)
+        parts = await wire_trading(settings, clock, shared.local, uow, engine_uow, loops, is_engine=is_engine)
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
-        relay = EventRelayService(uow, shared.local)
+        relay = EventRelayService(engine_uow, shared.local, fan_out=[fan_out])
         _add_loops(loops, price_cache, relay)
+        wire_webhooks(settings, loops, stack, cipher("webhook"), uow=uow, broadcast=shared.local, clock=clock)
         container = Container(
             settings=settings,
             clock=clock,
@@ -77,7 +72,7 @@ async def bootstrap(
             broadcast=broadcast,
             cache=cache,
             limiter=shared.limiter,
-            cipher=partial(_cipher, settings, secret),
+            cipher=cipher,
             auth=_auth_service(settings, secret, stack, uow=uow, clock=clock, cache=cache),
             websockets=wire_websockets(settings, parts, loops, uow=uow, broadcast=broadcast, cache=cache, clock=clock),
             directory=parts.directory,
@@ -100,7 +95,7 @@ async def bootstrap(
             engines=parts.engines,
             loops=loops_of(loops, groups),
         )
-        _watch(container, shared, is_engine=Group.ENGINE in groups)
+        _watch(container, shared, is_engine=is_engine)
         yield container
 
 

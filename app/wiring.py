@@ -77,14 +77,12 @@ async def wire_trading(
     engine_uow: UnitOfWorkFactory,
     loops: LoopGroups,
     *,
-    predecessor_is_dead: bool,
     is_engine: bool,
 ) -> Trading:
     """Build the parts of trading on the paper venue.
 
     `engine_uow` works on the pool that engine and settlement have to themselves, so that requests cannot starve them.
-    `predecessor_is_dead`: a lock proves that no other engine runs on this database. `is_engine`: the loops of the
-    engine will run here; else nobody here judges ticks, and prices are shown as they come.
+    `is_engine`: the loops of the engine will run here; else nobody here judges ticks, which are shown as they come.
     """
     directory = PairDirectory(uow)
     board = PriceFeedService(uow, directory, [paper_feed(_feed_choice(settings), clock)], broadcast, clock)
@@ -109,7 +107,9 @@ async def wire_trading(
     cancels = RestingCancels(engine_uow, trading, exits, engine_execution)
     states = TradingStateService(engine_uow, cancels, board, broadcast, factory.names)
     switches = DeadManSwitchService(engine_uow, cancels)
-    lease = LeaseKeeper(engine_uow, lease_name(paper.name), _holder(), predecessor_is_dead=predecessor_is_dead)
+    # Who runs the embedded database holds a lock, which proves that no other engine runs on it.
+    is_alone = settings.database_url is None
+    lease = LeaseKeeper(engine_uow, lease_name(paper.name), _holder(), predecessor_is_dead=is_alone)
     engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
     monitor, candles = OrderMonitoringService(engine, lease, broadcast), CandleWriter(engine_uow)
     if is_engine:

@@ -102,6 +102,13 @@ class Settings(BaseSettings):
     websocket_messages_per_second: float = Field(default=10.0, gt=0)
     websocket_price_ms: int = Field(default=100, ge=0, le=60_000)
 
+    webhook_allow_local: bool = False
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    webhook_concurrency: int = Field(default=200, ge=4, le=5000)
+    webhook_concurrency_per_endpoint: int = Field(default=4, ge=1, le=100)
+    webhook_endpoints_per_user: int = Field(default=10, ge=1, le=1000)
+    webhook_history_days: int = Field(default=30, ge=4, le=3650)
+
     default_venue: str = "paper"
     asset_venues: Names = []
     category_venues: Names = []
@@ -234,5 +241,7 @@ class Settings(BaseSettings):
             yield "ENVIRONMENT=production refuses FAULTS"
         if self.venue_faults:
             yield "ENVIRONMENT=production refuses VENUE_FAULTS"
+        if self.webhook_allow_local:
+            yield "ENVIRONMENT=production refuses WEBHOOK_ALLOW_LOCAL"
         if unlimited := [f"RATE_LIMIT_{name.upper()}=0" for name, limit in self.rate_limits.items() if not limit]:
             yield f"ENVIRONMENT=production refuses {', '.join(unlimited)}: 0 is unlimited"

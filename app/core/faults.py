@@ -30,6 +30,9 @@ POINTS = {
     "idempotency.stored": "an answer is stored, and not sent",
     "relay.read": "events are read from the log, and neither marked nor told",
     "relay.told": "events are marked and told",
+    "webhook.claimed": "webhook deliveries are ours for the length of a lease, none is sent",
+    "webhook.answered": "an endpoint has answered, its word is not recorded",
+    "webhook.recorded": "what became of webhook deliveries is recorded",
 }
 
 

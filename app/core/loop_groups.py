@@ -19,6 +19,8 @@ class Group(StrEnum):
     RELAY = "relay"
     # WebSocket connections.
     GATEWAY = "gateway"
+    # Webhooks to their endpoints.
+    DELIVERY = "delivery"
 
 
 EVERY_GROUP = frozenset(Group)

@@ -25,6 +25,8 @@ CHECKPOINTS_STANDING = Gauge("order_engine_pairs_standing", "Pairs whose checkpo
 CONVERSIONS_OVERDUE = Gauge("conversions_overdue", "Deposits and swaps without an end for too long", ["kind"])
 JOBS = Counter("jobs_total", "Jobs of the queue", ["job", "outcome"])
 JOBS_DROPPED = Counter("jobs_dropped_total", "Jobs that could not be queued; sweeps do their work later", ["job"])
+WEBHOOK_ATTEMPTS = Counter("webhook_attempts_total", "Attempts at webhooks", ["outcome"])
+WEBHOOKS_DISABLED = Counter("webhooks_disabled_total", "Endpoints that were switched off", ["reason"])
 
 
 def exposition() -> bytes:

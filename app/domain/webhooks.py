@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, Protocol
 
-from app.domain.events import EventType
+from app.domain.events import Event, EventType
 
 USER_AGENT = "MarqetFi-Webhooks/1"
 GENERATED_PREFIX = "whsec_"
@@ -39,6 +40,7 @@ DISABLE_AFTER = timedelta(days=5)
 BREAKER_FAILURES = 10
 PROBE_EVERY = timedelta(seconds=60)
 BUSY_STATUSES = frozenset({429, 503})
+STRUCK_OUT = "********"
 
 _GIVEN_SECRET = re.compile(r"[\x21-\x7e]{16,128}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -272,6 +274,35 @@ def matches(patterns: Collection[str], event_type: str) -> bool:
 def types_matching(patterns: Collection[str]) -> list[str]:
     """Every event type that these filters want."""
     return [kind.value for kind in EventType if matches(patterns, kind.value)]
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an attempt as its owner reads them later: without the signatures, which could be used again."""
+    return {name: STRUCK_OUT if "signature" in name.lower() else value for name, value in headers.items()}
+
+
+class Endpoint(Protocol):
+    """An endpoint that events can tell about."""
+
+    id: Any
+    user_id: Any
+    url: Any
+    failing_since: Any
+    disabled_at: Any
+    disabled_reason: Any
+
+
+def disabled_event(endpoint: Endpoint) -> Event:
+    """Tells the owner that an endpoint was switched off, and why: gone, or failing for days."""
+    facts = {
+        "webhook_id": endpoint.id,
+        "user_id": endpoint.user_id,
+        "url": endpoint.url,
+        "reason": endpoint.disabled_reason,
+        "failing_since": endpoint.failing_since,
+        "disabled_at": endpoint.disabled_at,
+    }
+    return Event(endpoint.user_id, EventType.WEBHOOK_DISABLED, facts)
 
 
 def lowered(headers: Mapping[str, str]) -> dict[str, str]:

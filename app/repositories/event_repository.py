@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -26,6 +27,9 @@ from app.core.json import encode_event
 from app.domain.events import Event as NewEvent
 from app.models.event import Event, EventCounter
 from app.repositories.base import Repository
+
+# The advisory lock of whoever relays events; any number would do, as long as nobody else takes it.
+RELAY_LOCK = 8_215_337_001
 
 
 class EventRepository(Repository[Event]):
@@ -58,6 +62,11 @@ class EventRepository(Repository[Event]):
             query = query.where(Event.type.in_(types))
         return await self.all_of(query.order_by(Event.sequence).limit(limit))
 
+    async def last_before(self, user_id: int, instant: datetime) -> int:
+        """The sequence of a user's last event before an instant; 0 where there is none."""
+        query = select(Event.sequence).where(Event.user_id == user_id, Event.created_at < instant)
+        return await self.session.scalar(query.order_by(Event.sequence.desc()).limit(1)) or 0
+
     async def last_sequence(self, user_id: int) -> int:
         """The sequence of a user's newest event; 0 where there is none."""
         counter = await self.session.get(EventCounter, user_id)
@@ -77,9 +86,12 @@ class EventRepository(Repository[Event]):
         return await self.last_sequence(user_id)
 
     async def claim_unsent(self, limit: int) -> Sequence[Event]:
-        """Events not yet fanned out, oldest first, locked against other relays."""
+        """Events not yet fanned out, oldest first; none while another relay has some, so that their order stays."""
+        # Its own statement: the next one must see what the relay before has marked.
+        if not await self.session.scalar(select(func.pg_try_advisory_xact_lock(RELAY_LOCK))):
+            return []
         query = select(Event).where(Event.fanned_out_at.is_(None)).order_by(Event.id).limit(limit)
-        return await self.all_of(query.with_for_update(skip_locked=True))
+        return await self.all_of(query)
 
     async def mark_sent(self, ids: Sequence[int]) -> None:
         """Note that events were fanned out."""

@@ -1,17 +1,18 @@
 """Webhook deliveries: written once per endpoint and event, claimed under a lease, purged when old."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import BigInteger, Integer, String, Text, delete, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.types import TypeEngine
 
 from app.domain.enums import DeliveryStatus
 from app.domain.lifecycle import DELIVERY_MOVES
 from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDelivery
-from app.repositories.base import LifecycleRepository
+from app.repositories.base import LifecycleRepository, values_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,40 +32,50 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
     moves = DELIVERY_MOVES
 
     async def schedule(self, deliveries: Sequence[NewDelivery]) -> None:
-        """Write deliveries that are due at once; those that are there already stay as they are."""
+        """Write deliveries that are due at once, in this order; those that are there already stay as they are."""
+        if not deliveries:
+            return
         rows = [
-            {
-                "webhook_config_id": new.webhook_config_id,
-                "event_id": new.event_id,
-                "event_type": new.event_type,
-                "payload": new.payload,
-                "status": DeliveryStatus.PENDING,
-                "next_run_at": func.clock_timestamp(),
-            }
-            for new in deliveries
+            (number, new.webhook_config_id, new.event_id, new.event_type, new.payload)
+            for number, new in enumerate(deliveries)
         ]
-        if rows:
-            await self.session.execute(upsert(WebhookDelivery).values(rows).on_conflict_do_nothing())
+        given = values_table(_NEW, rows)
+        query = select(
+            *(given.c[name] for name in _COLUMNS),
+            literal(DeliveryStatus.PENDING.value),
+            func.clock_timestamp(),
+        ).order_by(given.c.number)
+        statement = upsert(WebhookDelivery).from_select([*_COLUMNS, "status", "next_run_at"], query)
+        await self.session.execute(statement.on_conflict_do_nothing())
 
     async def claim(
-        self, holder: str, limit: int, lease: timedelta, *, failing: bool, per_endpoint: int
+        self, holder: str, limit: int, lease: timedelta, *, failing: bool, per_endpoint: int, after: int = 0
     ) -> Sequence[WebhookDelivery]:
         """Take due deliveries, at most so many under way at one endpoint, for as long as the lease lasts.
 
         `failing` asks for those of endpoints that failed last time, else of the others. An endpoint whose breaker is
-        open has one under way, and none while it is paused.
+        open has one under way, and none while it is paused. Endpoints take turns: those with an id above `after` are
+        served first.
         """
+        if limit < 1:
+            return []
         parameters = {
             "holder": holder,
             "limit": limit,
             "lease": lease,
             "failing": failing,
             "per_endpoint": per_endpoint,
+            "after": after,
         }
         ids = list(await self.session.scalars(text(_CLAIM), parameters))
         query = select(WebhookDelivery).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
         rows = await self.session.scalars(query, execution_options={"populate_existing": True})
         return rows.all()
+
+    async def let_go(self, holder: str, ids: Collection[int]) -> None:
+        """End the leases of deliveries that their holder will not send."""
+        query = update(WebhookDelivery).where(WebhookDelivery.id.in_(ids), WebhookDelivery.claimed_by == holder)
+        await self.session.execute(query.values(lease_until=None), execution_options={"synchronize_session": False})
 
     async def note(self, attempts: Sequence[WebhookAttempt]) -> None:
         """Keep what attempts brought."""
@@ -114,10 +125,21 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
     async def purge(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` deliveries, with their attempts, older than given; how many went."""
         old = select(WebhookDelivery.id).where(WebhookDelivery.created_at < func.clock_timestamp() - older_than)
-        gone: Sequence[Any] = (await self.session.scalars(old.limit(limit))).all()
+        # Whose outcome is being recorded is left to the next time.
+        free = old.order_by(WebhookDelivery.id).limit(limit).with_for_update(skip_locked=True)
+        gone: Sequence[Any] = (await self.session.scalars(free)).all()
         await self.session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(gone)))
         return len(gone)
 
+
+_NEW: Mapping[str, TypeEngine[Any]] = {
+    "number": Integer(),
+    "webhook_config_id": BigInteger(),
+    "event_id": BigInteger(),
+    "event_type": String(),
+    "payload": Text(),
+}
+_COLUMNS = [name for name in _NEW if name != "number"]
 
 # The endpoints with something to send are found by skipping through the index, and each gives what it has room for:
 # a long queue of one costs the others nothing.
@@ -140,7 +162,8 @@ WITH RECURSIVE waiting AS (
       AND (c.retry_count > 0) = CAST(:failing AS boolean)
       AND (c.paused_until IS NULL OR c.paused_until <= clock_timestamp())
 ), due AS (
-    SELECT taken.id FROM room CROSS JOIN LATERAL (
+    SELECT taken.id FROM (SELECT * FROM room ORDER BY room.id <= CAST(:after AS bigint), room.id) room
+    CROSS JOIN LATERAL (
         SELECT d.id FROM webhook_deliveries d
         WHERE d.webhook_config_id = room.id AND d.status = 'pending' AND d.next_run_at <= clock_timestamp()
           AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())

@@ -36,11 +36,11 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         return await self.session.scalar(count) or 0
 
     async def active_of(self, user_ids: Collection[int]) -> Sequence[WebhookConfiguration]:
-        """The active endpoints of some users."""
+        """The active endpoints of some users; none of them can be deleted until the end of the transaction."""
         query = select(WebhookConfiguration).where(
             WebhookConfiguration.user_id.in_(user_ids), WebhookConfiguration.is_active
         )
-        return await self.all_of(query.order_by(WebhookConfiguration.id))
+        return await self.all_of(query.order_by(WebhookConfiguration.id).with_for_update(read=True, key_share=True))
 
     async def named(self, ids: Collection[int]) -> dict[int, WebhookConfiguration]:
         """Endpoints by id, as they are now."""

@@ -23,7 +23,7 @@ class Role(StrEnum):
 _WITH_BROKER = {
     Role.SERVE: frozenset({Group.SHARED, Group.MARKET, Group.RELAY, Group.GATEWAY}),
     Role.ENGINE: frozenset({Group.SHARED, Group.MARKET, Group.ENGINE, Group.RELAY}),
-    Role.WORKER: frozenset({Group.SHARED, Group.RELAY}),
+    Role.WORKER: frozenset({Group.SHARED, Group.RELAY, Group.DELIVERY}),
 }
 
 
@@ -31,7 +31,7 @@ def groups_of(role: Role, settings: Settings) -> frozenset[Group]:
     """The groups of loops that a process runs."""
     if settings.broker_url is not None:
         return _WITH_BROKER[role]
-    return EVERY_GROUP if role is Role.SERVE else EVERY_GROUP - {Group.GATEWAY}
+    return EVERY_GROUP if role is Role.SERVE else EVERY_GROUP - {Group.GATEWAY, Group.DELIVERY}
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from app.core.cache import Cache
 from app.core.metrics import JOBS as COUNTED
 from app.core.queue import Arguments
 from app.domain.errors import Unavailable
-from app.tasks import analytics_tasks, deposit_tasks, event_tasks, maintenance_tasks, trading_tasks
+from app.tasks import analytics_tasks, deposit_tasks, event_tasks, maintenance_tasks, trading_tasks, webhook_tasks
 
 type Job = Callable[..., Coroutine[Any, Any, None]]
 
@@ -22,6 +22,8 @@ JOBS: Mapping[str, Job] = {
     "prices.refresh": trading_tasks.refresh_prices,
     "conversions.watch": deposit_tasks.watch_conversions,
     "events.relay": event_tasks.relay_events,
+    "webhooks.deliver": webhook_tasks.deliver,
+    "webhooks.purge": webhook_tasks.purge,
     "analytics.roll_up": analytics_tasks.roll_up,
     "idempotency.purge": maintenance_tasks.purge_idempotency,
     "invariants.check": maintenance_tasks.check_invariants,

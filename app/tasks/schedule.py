@@ -15,11 +15,13 @@ def periodic_jobs(settings: Settings) -> Mapping[str, float]:
     jobs = {
         "trades.settle": 10.0,
         "events.relay": 10.0,
+        "webhooks.deliver": 10.0,
         "orders.watch": 30.0,
         "conversions.watch": 60.0,
         "analytics.roll_up": 60.0,
         "prices.refresh": 300.0,
         "idempotency.purge": 600.0,
+        "webhooks.purge": 600.0,
     }
     if settings.invariant_check_seconds:
         jobs["invariants.check"] = settings.invariant_check_seconds

@@ -39,6 +39,7 @@ DOORS = (
             "app.wiring",
             "app.websocket_wiring",
             "app.shared_wiring",
+            "app.webhook_wiring",
             "app.tasks",
             "app.cli",
         ),

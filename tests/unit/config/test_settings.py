@@ -34,6 +34,7 @@ def test_production_works_with_what_it_needs() -> None:
         ({"secret_key": None}, "SECRET_KEY"),
         ({"secret_key": "hunter2-canary"}, "SECRET_KEY"),
         ({"rate_limit_price": 0}, "RATE_LIMIT_"),
+        ({"webhook_allow_local": True}, "WEBHOOK_ALLOW_LOCAL"),
     ],
 )
 def test_production_says_what_is_missing_and_no_secret(changes: dict[str, Any], named: str) -> None:

@@ -81,10 +81,11 @@ def test_what_repeats_is_a_job_and_the_same_in_both_modes() -> None:
 
 def test_each_group_of_loops_is_run_by_somebody() -> None:
     alone = settings()
-    assert groups_of(Role.SERVE, alone) == {"shared", "engine", "market", "relay", "gateway"}
-    assert "gateway" not in groups_of(Role.ENGINE, alone)
+    assert groups_of(Role.SERVE, alone) == {"shared", "engine", "market", "relay", "gateway", "delivery"}
+    assert groups_of(Role.ENGINE, alone) == {"shared", "engine", "market", "relay"}
 
     many = settings(database_url="postgresql+asyncpg://host/name", broker_url="amqp://host")
     each = {role: groups_of(role, many) for role in Role}
     assert frozenset().union(*each.values()) == groups_of(Role.SERVE, alone)
     assert "engine" not in each[Role.SERVE] | each[Role.WORKER]
+    assert [role for role in Role if "delivery" in each[role]] == [Role.WORKER]
