@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from app.api.routing import MarqetRoute
-from app.api.v1 import limits
+from app.api.v1 import analytics, limits
 from app.api.v1.admin import trading_states
 from app.api.v1.auth.email import email
 from app.api.v1.auth.sessions import sessions
@@ -23,5 +23,6 @@ api.include_router(pairs.routes)
 api.include_router(routing.routes)
 api.include_router(events)
 api.include_router(cancel_all_after.routes)
+api.include_router(analytics.routes)
 api.include_router(limits.routes)
 api.include_router(trading_states.routes)
