@@ -51,13 +51,13 @@ format: $(READY) ## Format the code and mend what ruff can mend
 bench: $(READY) ## Measure, as ratios taken in one run (ARGS="trigger_book")
 	@$(PY) -m benchmarks.run $(ARGS)
 
-soak: $(READY) ## Run the long tests at length (ARGS="simulation --seeds 200"; simulation, model, kills, engines)
+soak: $(READY) ## Run the long tests at length (ARGS="simulation --seeds 200"; simulation, model, kills, engines, chaos)
 	@$(PY) -m scripts.soak $(ARGS)
 
 migrate: $(READY) ## Bring the database to the newest migration
 	@.venv/bin/marqetfi migrate
 
-openapi: $(READY) ## Write the OpenAPI snapshot, docs/openapi.json
+openapi: $(READY) ## Write the snapshots of the API, docs/openapi.json and docs/asyncapi.json
 	@$(PY) -m scripts.export_openapi
 
 requirements: ## Compile the locked requirements again (ARGS="--upgrade" takes newer releases)

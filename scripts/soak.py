@@ -1,6 +1,6 @@
-"""Runs the long tests at length: simulated worlds by the thousand, long model runs, kills, engines that hand over.
+"""Runs the long tests at length: simulated worlds by the thousand, model runs, kills, engines, a cluster under fire.
 
-python -m scripts.soak [simulation|model|kills|engines|all] [--seeds N] [--steps N] [--kills N] [--minutes N]
+python -m scripts.soak [simulation|model|kills|engines|chaos|all] [--seeds N] [--steps N] [--kills N] [--minutes N]
 
 Ends with 1 when something failed; what failed is told with the command that repeats it. PostgreSQL is that of
 TEST_DATABASE_URL where it answers, else one of our own.
@@ -22,11 +22,14 @@ from rich.table import Table
 
 from scripts.run_tests import DEFAULT_DATABASE_URL, why_unreachable
 
-PARTS = ("simulation", "model", "kills", "engines")
+PARTS = ("simulation", "model", "kills", "engines", "chaos")
 SIMULATION = "tests/simulation/test_simulation.py"
 MODEL = "tests/simulation/test_model.py"
 KILLS = "tests/integration/engine/test_kill.py"
 ENGINES = "tests/integration/engine/test_engines.py"
+CHAOS = "tests/integration/cluster/test_chaos.py"
+# A cluster has servers of its own; the test runs in this mode alone.
+CROWD = {"TEST_MODE": "full", "CHAOS_USERS": "50", "CHAOS_READERS": "200", "CHAOS_ENDPOINTS": "20"}
 FIRST_MODEL_SEED = 1000
 MODEL_STEPS_EACH = 250
 SEEDS_AT_A_TIME = 10
@@ -74,7 +77,10 @@ def jobs_of(part: str, asked: argparse.Namespace) -> tuple[str, list[Job]]:
             return "steps", [_modelled(part, first, end) for first, end in _chunks(FIRST_MODEL_SEED, runs)]
         case "kills":
             return "kills", [Job(part, KILLS, 2 * asked.kills, {"KILLS": str(asked.kills)})]
-    return "seconds", [Job(part, ENGINES, int(asked.minutes * 60), {"ENGINE_SECONDS": str(asked.minutes * 60)})]
+    seconds = str(asked.minutes * 60)
+    if part == "chaos":
+        return "seconds", [Job(part, CHAOS, int(asked.minutes * 60), {"CHAOS_SECONDS": seconds, **CROWD})]
+    return "seconds", [Job(part, ENGINES, int(asked.minutes * 60), {"ENGINE_SECONDS": seconds})]
 
 
 def _chunks(first: int, count: int) -> list[tuple[int, int]]:
@@ -134,7 +140,7 @@ class Soak:
         return result
 
     async def _run_job(self, job: Job) -> list[Failure]:
-        environment = {**os.environ, **job.environment, "TEST_MODE": self._mode, "SOAK": "1"}
+        environment = {**os.environ, "TEST_MODE": self._mode, "SOAK": "1", **job.environment}
         command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", job.test)
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -169,7 +175,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0, help="the first world's seed")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of model runs")
     parser.add_argument("--kills", type=int, default=50, help="kills of the server in each recording")
-    parser.add_argument("--minutes", type=float, default=2, help="for how long two engines are killed in turn")
+    parser.add_argument(
+        "--minutes", type=float, default=2, help="for how long engines, or the parts of a cluster, are killed in turn"
+    )
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="worlds at a time")
     return parser.parse_args(words)
 

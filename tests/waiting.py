@@ -7,6 +7,7 @@ from typing import overload
 
 DEADLINE_SECONDS = 20.0
 PAUSE_SECONDS = 0.01
+BACK_OFF_SECONDS = 0.2
 
 
 @overload
@@ -40,3 +41,8 @@ def until_sync[T](question: Callable[[], T], *, seconds: float = DEADLINE_SECOND
 async def let_others_run() -> None:
     """Give every other task that can run a turn."""
     await asyncio.sleep(0)
+
+
+async def back_off() -> None:
+    """What a client waits before it asks a server again that could not answer."""
+    await asyncio.sleep(BACK_OFF_SECONDS)

@@ -31,6 +31,13 @@ def test_kills_and_engines_take_their_measure_from_the_environment() -> None:
     assert engines.environment == {"ENGINE_SECONDS": "120.0"}
 
 
+def test_a_cluster_burns_with_the_crowd_that_the_promise_names() -> None:
+    unit, (chaos,) = jobs_of("chaos", arguments(["chaos"]))
+    assert (unit, chaos.units) == ("seconds", 120)
+    wanted = {"CHAOS_SECONDS": "120", "CHAOS_USERS": "50", "CHAOS_READERS": "200", "CHAOS_ENDPOINTS": "20"}
+    assert chaos.environment == {"TEST_MODE": "full", **wanted}
+
+
 def test_a_failing_seed_is_told_with_the_command_that_repeats_it() -> None:
     _, (job, *_) = jobs_of("simulation", arguments(["simulation"]))
     output = "FAILED tests/simulation/test_simulation.py::test_the_promises_hold[3] - AssertionError: no\n1 failed\n"
