@@ -98,6 +98,7 @@ def _show_portfolio(answer: Answer, *, as_json: bool) -> None:
             ("equity", Text(f"{number_text(money['equity'])} USDC", style="bold")),
             ("realised PnL", gain_text(money["realized_pnl"], " USDC")),
             ("fees", f"{number_text(money['fees'])} USDC"),
+            ("funding", gain_text(money["funding"], " USDC")),
             ("open positions", str(money["open_positions"])),
         ]
     )

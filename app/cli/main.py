@@ -37,6 +37,7 @@ class Root(LazyGroup):
         "logout": Lazy("app.cli.session:logout", "End the session.", ACCOUNT),
         "whoami": Lazy("app.cli.session:whoami", "Show the account that is logged in.", ACCOUNT),
         "portfolio": Lazy("app.cli.account:portfolio", "Show money, equity and results.", ACCOUNT),
+        "analytics": Lazy("app.cli.analytics:app", "Show results by day, week or month.", ACCOUNT),
         "events": Lazy("app.cli.account:events", "Show what happened to the account, the latest last.", ACCOUNT),
         "paper": Lazy("app.cli.account:paper", "Manage the paper account.", ACCOUNT),
         "pairs": Lazy("app.cli.pairs:pairs", "List what can be traded.", MARKET),

@@ -15,6 +15,7 @@ from app.domain.money import USDC_DECIMALS
 
 NOTHING = "-"
 MOST = 1000  # characters across
+BAR = 10  # characters on each side of a bar's middle
 GAIN, LOSS, CALM = "green", "red", "dim"
 STATUS_STYLES = {
     "open": GAIN,
@@ -130,6 +131,17 @@ def gain_text(value: Decimal | int | None, unit: str = "") -> Text | str:
     return Text(f"{Decimal(value):+,f}{unit}", style=GAIN if value > 0 else LOSS)
 
 
+def bar_text(value: Decimal | int, largest: Decimal | int) -> Text:
+    """A result as a bar, to the right of the middle or to the left of it; the largest fills its side."""
+    if not value:
+        return Text(" " * BAR + "│", style=CALM)
+    # What is not nothing is seen.
+    length = max(1, round(abs(Decimal(value)) * BAR / largest))
+    if value > 0:
+        return Text.assemble(" " * BAR, ("│", CALM), ("█" * length, GAIN))
+    return Text.assemble(" " * (BAR - length), ("█" * length, LOSS), ("│", CALM))
+
+
 def side_text(is_long: bool) -> Text:
     """long or short, in its colour."""
     return Text("long", style=GAIN) if is_long else Text("short", style=LOSS)
@@ -176,6 +188,8 @@ TRADES = (
     Column("Entry", rough("entry_price"), is_number=True),
     Column("Exit", rough("exit_price"), is_number=True),
     Column("PnL", gain("pnl"), is_number=True),
+    Column("Fees", number("fees"), is_number=True, is_minor=True),
+    Column("Funding", gain("funding"), is_number=True, is_minor=True),
     Column("Status", lambda row: status_text(row["status"])),
     Column("Closed by", text("close_reason"), is_minor=True),
     Column("Made (UTC)", instant("created_at"), is_minor=True),
@@ -194,6 +208,7 @@ POSITIONS = (
     Column("Liquidation", rough("liquidation_price"), is_number=True, is_minor=True),
     Column("Margin", number("margin"), is_number=True, is_minor=True),
     Column("PnL", gain("unrealized_pnl"), is_number=True),
+    Column("Funding", gain("funding"), is_number=True, is_minor=True),
     Column("ROI", lambda row: gain_text(rounded(row["roi"], 3), " %"), is_number=True, is_minor=True),
     Column("Exits", lambda row: ", ".join(map(str, row["exit_order_ids"])) or Text("none", style="yellow")),
 )

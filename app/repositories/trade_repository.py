@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -11,6 +12,14 @@ from app.domain.lifecycle import OPEN_TRADE, TRADE_MOVES
 from app.models.market import AccountPair
 from app.models.trading import Trade
 from app.repositories.base import LifecycleRepository
+
+
+class Realised(NamedTuple):
+    """What trades have come to, in USDC; `funding` is negative where it was paid."""
+
+    pnl: Decimal
+    fees: Decimal
+    funding: Decimal
 
 
 class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
@@ -62,13 +71,11 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
         query = select(Trade).where(Trade.provider == provider, Trade.status.in_(OPEN_TRADE))
         return await self.all_of(query.order_by(Trade.id))
 
-    async def realised(self, user_id: int, provider: str) -> tuple[Decimal, Decimal]:
-        """A user's realised PnL and fees at a venue, in USDC, over all trades."""
-        query = select(func.coalesce(func.sum(Trade.pnl), 0), func.coalesce(func.sum(Trade.fees), 0))
-        pnl, fees = (
-            await self.session.execute(query.where(Trade.user_id == user_id, Trade.provider == provider))
-        ).one()
-        return Decimal(pnl or 0), Decimal(fees or 0)
+    async def realised(self, user_id: int, provider: str) -> Realised:
+        """What a user's trades at a venue have come to, in USDC, over all of them."""
+        query = select(*(func.coalesce(func.sum(column), 0) for column in (Trade.pnl, Trade.fees, Trade.funding)))
+        sums = (await self.session.execute(query.where(Trade.user_id == user_id, Trade.provider == provider))).one()
+        return Realised(*map(Decimal, sums))
 
     async def has_unfinished(self, user_id: int, provider: str) -> bool:
         """Whether a user has any trade at a venue that has not ended."""

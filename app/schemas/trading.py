@@ -289,6 +289,7 @@ class PositionResponse(ResponseModel):
     roi: Number | None = Field(description="Unrealised PnL in per cent of the margin")
     liquidation_price: Number | None
     margin: Number
+    funding: Number = Field(description="What it has received so far, negative where it was paid")
     leverage: int
     exit_order_ids: list[int]
     created_at: datetime
@@ -311,6 +312,7 @@ class PortfolioResponse(ResponseModel):
     equity: Number
     realized_pnl: Number
     fees: Number
+    funding: Number = Field(description="Over all trades, negative where it was paid")
     open_positions: int
 
 

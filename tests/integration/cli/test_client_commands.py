@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,27 @@ async def test_money_and_log(run: Run, ask: Ask, trader: str) -> None:
     await latest_events(run, ask, [event["sequence"] for event in events])
     assert (await ask("paper", "reset"))["equity"] == 10_000
     assert "10,000 USDC" in (await run("portfolio")).stdout
+
+
+async def test_results(run: Run, ask: Ask, trader: str) -> None:
+    assert (await ask("analytics", "summary"))["trades_closed"] == 0
+    assert "win rate          -" in (await run("analytics", "summary")).stdout
+    for asset in ("SOL", "EURUSD"):
+        await run("trade", "open", asset, "--long", "--collateral", "20")
+        await run("trade", "close", asset)
+    today = datetime.now(UTC).date()
+    summary = await ask("analytics", "summary", "--from", today.isoformat())
+    money = await ask("portfolio")
+    assert (summary["trades_closed"], summary["pnl"]) == (2, money["realized_pnl"])
+    assert f"{money['realized_pnl']:+,f} USDC" in (await run("analytics", "summary")).stdout
+    assert len((await ask("analytics", "pnl", "--by", "week"))["points"]) == 12
+    (row,) = [line for line in (await run("analytics", "pnl")).stdout.splitlines() if "█" in line]
+    assert row.strip().startswith(today.isoformat())
+    assert f"{summary['net_pnl']:+,f}" in row
+    wrong = await run("analytics", "pnl", "--from", "yesterday", code=2)
+    assert "is not a day such as 2026-01-31" in wrong.stderr
+    reversed_days = await failure(run, "analytics", "pnl", "--from", "2026-02-02", "--to", "2026-02-01")
+    assert reversed_days["details"]["errors"][0]["code"] == "range_reversed"
 
 
 class Interrupting:

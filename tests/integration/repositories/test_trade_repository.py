@@ -102,12 +102,12 @@ async def test_open_trades_of_a_venue(
 
 async def test_realised_money_is_the_sum_over_all_trades(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
     async with uow() as work:
-        assert await work.trades.realised(user.id, pair.venue) == (Decimal(0), Decimal(0))
+        assert await work.trades.realised(user.id, pair.venue) == (Decimal(0), Decimal(0), Decimal(0))
         await create_trade(work, user.id, pair, pnl=Decimal("-1.000001"), fees=Decimal("0.5"))
         await create_trade(work, user.id, pair, pnl=None, status=TradeStatus.CANCELLED)
-        await create_trade(work, user.id, pair, pnl=Decimal("3.000002"), fees=Decimal("0.25"))
+        await create_trade(work, user.id, pair, pnl=Decimal("3.000002"), fees=Decimal("0.25"), funding=Decimal("-2"))
 
-        assert await work.trades.realised(user.id, pair.venue) == (Decimal("2.000001"), Decimal("0.75"))
+        assert await work.trades.realised(user.id, pair.venue) == (Decimal("2.000001"), Decimal("0.75"), Decimal(-2))
 
 
 async def test_open_trades_are_known_by_the_venues_index_the_oldest_first(

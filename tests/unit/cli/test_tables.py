@@ -10,6 +10,7 @@ from app.cli.tables import (
     POSITIONS,
     TRADES,
     Column,
+    bar_text,
     event_phrase,
     gain,
     gain_text,
@@ -70,6 +71,19 @@ def test_a_result_is_shown_to_the_smallest_unit_of_its_money() -> None:
     assert cell({"pnl": None}) == "-"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "          │"),
+        (50, "          │██████████"),
+        (-25, "     █████│"),
+        (-1, "         █│"),
+    ],
+)
+def test_a_result_as_a_bar(value: int, shown: str) -> None:
+    assert bar_text(value, 50).plain == shown
+
+
 def test_tables_of_long_numbers_fit_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     price, moment = Decimal("60203.89650050766329836"), "2026-11-24T08:10:13.000000Z"
@@ -77,7 +91,7 @@ def test_tables_of_long_numbers_fit_a_terminal(capsys: pytest.CaptureFixture[str
         **NO_LEVELS,
         **dict.fromkeys(("entry_price", "exit_price", "current_price", "liquidation_price"), price),
         **{name: Decimal("0.165927") for name in ("size", "quantity", "filled_quantity")},
-        **{name: Decimal("-104.536444189") for name in ("pnl", "unrealized_pnl", "roi")},
+        **{name: Decimal("-104.536444189") for name in ("pnl", "unrealized_pnl", "roi", "funding", "fees")},
         **dict.fromkeys(("id", "trade_id", "pair_id", "trade_index", "leverage", "collateral", "margin"), 1234),
         **{"asset": "BTC", "pair": "BTCUSDT", "direction": True, "side": "long", "exit_order_ids": [1234]},
         **{"status": "liquidated", "close_reason": "liquidation", "created_at": moment},

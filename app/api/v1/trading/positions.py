@@ -38,7 +38,7 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
     balance = await container.market.venue_balance(user.id, venue)
     async with container.uow() as work:
         held = await work.positions.open_for(user.id)
-        realised, fees = await work.trades.realised(user.id, venue)
+        realised = await work.trades.realised(user.id, venue)
     unrealised = sum((_pnl(container, position) or ZERO for position in held), ZERO)
     return PortfolioResponse(
         provider=venue,
@@ -46,8 +46,9 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
         margin=balance.locked,
         unrealized_pnl=unrealised,
         equity=balance.free + balance.locked + unrealised,
-        realized_pnl=realised,
-        fees=fees,
+        realized_pnl=realised.pnl,
+        fees=realised.fees,
+        funding=realised.funding,
         open_positions=len(held),
     )
 
@@ -92,6 +93,7 @@ def _position(container: Container, position: Position, trade: Trade, exit_ids: 
         roi=None if pnl is None else roi_of(pnl, position.margin),
         liquidation_price=position.liquidation_price,
         margin=position.margin,
+        funding=trade.funding,
         leverage=position.leverage,
         exit_order_ids=exit_ids,
         created_at=position.created_at,

@@ -52,7 +52,10 @@ async def funded(trader: Trader, market: HandMarket, opened: dict[str, Any]) -> 
 async def test_the_days_add_up_to_the_ledger(trader: Trader, market: HandMarket, container: Container) -> None:
     long, short = await trader.open(collateral=300), await trader.open(direction=False, collateral=200)
     lost = await trader.open(collateral=100, leverage=50)
-    await funded(trader, market, long)
+    for opened in (long, short):
+        await funded(trader, market, opened)
+    funding = {row["trade_id"]: Decimal(row["funding"]) for row in (await trader.exactly("/positions"))["positions"]}
+    assert funding[long["trade_id"]] < 0 < funding[short["trade_id"]]
     await market.at(49_000)
     await trader.until_trade(lost, "liquidated")
     await trader.close(short, "?fraction=0.4")
@@ -69,7 +72,8 @@ async def test_the_days_add_up_to_the_ledger(trader: Trader, market: HandMarket,
     for _ in range(2):
         summary, money = await ask(trader, "/summary"), await trader.exactly("/portfolio")
         trades = (await trader.exactly("/trades"))["trades"]
-        assert (summary["pnl"], summary["fees"]) == (money["realized_pnl"], money["fees"])
+        realised = (money["realized_pnl"], money["fees"], money["funding"])
+        assert (summary["pnl"], summary["fees"], summary["funding"]) == realised
         assert Decimal(summary["funding"]) == sum(Decimal(trade["funding"]) for trade in trades) != 0
         results = [Decimal(t["pnl"]) - Decimal(t["fees"]) + Decimal(t["funding"]) for t in trades]
         assert Decimal(summary["gross_profit"]) == sum(result for result in results if result > 0)
