@@ -62,7 +62,7 @@ async def bootstrap(
         price_cache = PriceCache(cache, parts.board, parts.directory, parts.router, clock)
         relay = EventRelayService(engine_uow, shared.local, fan_out=[fan_out])
         _add_loops(loops, price_cache, relay)
-        wire_webhooks(settings, loops, stack, cipher("webhook"), uow=uow, broadcast=shared.local, clock=clock)
+        webhooks = wire_webhooks(settings, loops, stack, cipher("webhook"), uow, shared.local, clock)
         container = Container(
             settings=settings,
             clock=clock,
@@ -86,6 +86,7 @@ async def bootstrap(
             states=parts.states,
             switches=parts.switches,
             idempotency=parts.idempotency,
+            webhooks=webhooks,
             analytics=AnalyticsService(uow, read_uow),
             settlement=parts.settlement,
             monitor=parts.monitor,

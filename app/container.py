@@ -31,6 +31,7 @@ from app.services.ready_prices import ReadyPrices
 from app.services.settlement_service import SettlementService
 from app.services.trading_service import TradingService
 from app.services.trading_state_service import TradingStateService
+from app.services.webhook_service import WebhookService
 from app.services.websocket_service import WebSocketManager
 
 type Ping = Callable[[], Awaitable[None]]
@@ -71,6 +72,7 @@ class Container:
     states: TradingStateService
     switches: DeadManSwitchService
     idempotency: IdempotencyService
+    webhooks: WebhookService
     analytics: AnalyticsService
     settlement: SettlementService
     monitor: OrderMonitoringService

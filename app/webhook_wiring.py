@@ -11,6 +11,7 @@ from app.core.security import Cipher
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.webhook_delivery_service import DeliveryLimits, WebhookDeliveryService
 from app.services.webhook_secrets import WebhookSecrets
+from app.services.webhook_service import EndpointLimits, WebhookService
 
 
 def wire_webhooks(
@@ -18,12 +19,11 @@ def wire_webhooks(
     loops: LoopGroups,
     stack: AsyncExitStack,
     cipher: Cipher,
-    *,
     uow: UnitOfWorkFactory,
     broadcast: Broadcast,
     clock: Clock,
-) -> None:
-    """The parts of webhooks; `broadcast` is where hints of this process and of others are heard."""
+) -> WebhookService:
+    """What owners of endpoints use; `broadcast` is where hints of this process and of others are heard."""
     http = OutboundHttp(
         OutboundLimits(timeout_seconds=settings.webhook_timeout_seconds, allow_local=settings.webhook_allow_local)
     )
@@ -36,3 +36,5 @@ def wire_webhooks(
     keys = WebhookSecrets(cipher)
     deliveries = WebhookDeliveryService(uow, http.post, keys, broadcast, clock, limits)
     loops[Group.DELIVERY].append(deliveries.run)
+    endpoints = EndpointLimits(per_user=settings.webhook_endpoints_per_user, allow_local=settings.webhook_allow_local)
+    return WebhookService(uow, http.refusal, keys, clock, endpoints)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
@@ -14,6 +15,7 @@ from app.bootstrap import Container
 from app.core.faults import buggify
 from app.core.json import encode
 from app.domain.errors import InvalidRequest, MarqetError
+from app.repositories.unit_of_work import UnitOfWork
 from app.services.idempotency_service import Bound, Stored
 from app.services.trading_service import Placed, RequestKey
 
@@ -36,6 +38,14 @@ def idempotency_key(
     if _KEY.fullmatch(key) is None:
         raise InvalidRequest(code="IDEMPOTENCY_KEY_INVALID")
     return RequestKey(key)
+
+
+# Keeps an answer with the transaction that does what it tells of.
+type Keep = Callable[[UnitOfWork, BaseModel], Awaitable[None]]
+
+
+async def _keep_nothing(_work: UnitOfWork, _shown: BaseModel) -> None:
+    """Without a key nobody asks again."""
 
 
 IdempotencyKey = Annotated[RequestKey | None, Depends(idempotency_key)]
@@ -81,6 +91,24 @@ class Once:
         await buggify("idempotency.stored")
         return answer
 
+    async def make(self, key: RequestKey | None, make: Callable[[Keep], Awaitable[BaseModel]]) -> Response:
+        """Like `answer`, of what is done in one transaction, in which `make` keeps what a repetition is told."""
+        if key is None:
+            return self._rendered(await make(_keep_nothing))
+        idempotency = self._container.idempotency
+        state = await idempotency.begin(self._user_id, key.key, await self._fingerprint())
+        if isinstance(state, Stored):
+            return self._repeated(state)
+        await buggify("idempotency.claimed")
+        try:
+            return self._rendered(await make(partial(self._keep, key.key)))
+        except BaseException:
+            await idempotency.abandon(self._user_id, key.key)
+            raise
+
+    async def _keep(self, key: str, work: UnitOfWork, shown: BaseModel) -> None:
+        await work.idempotency.answer(self._user_id, key, self._status, self._body(shown))
+
     async def _told(self, placed: Placed, tell: Callable[[Placed], Awaitable[BaseModel]]) -> Response:
         try:
             return self._rendered(await tell(placed))
@@ -88,8 +116,10 @@ class Once:
             return render(refusal, request_id=request_id_of(self._request.scope), clock=self._container.clock)
 
     def _rendered(self, answer: BaseModel) -> Response:
-        body = encode(answer.model_dump(), numbers_as_strings=wants_strings(self._request))
-        return Response(body, status_code=self._status, media_type="application/json")
+        return Response(self._body(answer), status_code=self._status, media_type="application/json")
+
+    def _body(self, answer: BaseModel) -> bytes:
+        return encode(answer.model_dump(), numbers_as_strings=wants_strings(self._request))
 
     @staticmethod
     def _repeated(stored: Stored) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ssl import SSLContext
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -20,6 +21,9 @@ KEEPALIVE_SECONDS = 15.0
 READ_BYTES = 2048
 # A name server that is silent holds a thread for many seconds.
 LOOKUP_THREADS = 64
+
+# Said by name servers that know better; all else may be different in a moment.
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 type Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -88,6 +92,22 @@ class OutboundHttp:
                 return Reply(status=answer.status, body=text, retry_after=answer.headers.get("Retry-After"))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Reply(failure=_failure(error))
+
+    async def refusal(self, url: str) -> Failure | None:
+        """What the name of a URL's host tells against it now: it is not known, or leads to no public address.
+
+        None where nothing does, or where no name server says anything in time: each connection decides anew.
+        """
+        parts = urlsplit(url)
+        resolver = CheckedResolver(self._lookup, allow_local=self._limits.allow_local)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await resolver.resolve(parts.hostname or "", parts.port or 0)
+        except AddressRefused:
+            return Failure.BLOCKED_ADDRESS
+        except OSError as error:
+            return Failure.DNS if isinstance(error, socket.gaierror) and error.errno in _NO_SUCH_HOST else None
+        return None
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -57,6 +57,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         ErrorCode("STOP_BEYOND_LIQUIDATION", 400, "The position would be liquidated before this stop is reached."),
         ErrorCode("INSUFFICIENT_BALANCE", 400, "Free balance does not cover collateral and fee; details has both."),
+        ErrorCode("WEBHOOK_URL_REFUSED", 400, "No webhook may have this URL; the message says why."),
         ErrorCode("EXPIRED_REQUEST", 400, "valid_until or expires_at has passed."),
         ErrorCode("SLIPPAGE_EXCEEDED", 400, "The market moved further than max_slippage allows; nothing was traded."),
         ErrorCode("UNKNOWN_TYPE", 400, "WebSocket: the message has a type that does not exist."),

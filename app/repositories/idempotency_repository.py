@@ -68,6 +68,16 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             .values(response_status=status, response_body=body, locked_until=None)
         )
 
+    async def answer(self, user_id: int, key: str, status: int, body: bytes) -> None:
+        """Keep an answer in the transaction that does what it tells of.
+
+        Raises Conflict, which undoes that, where another run with the key has answered, or the key is gone.
+        """
+        first = _one(user_id, key).where(IdempotencyRecord.response_status.is_(None))
+        kept = first.values(response_status=status, response_body=body, locked_until=None)
+        if await self.session.scalar(kept.returning(IdempotencyRecord.response_status)) is None:
+            raise Conflict(code="IDEMPOTENCY_IN_FLIGHT", retry_after=1)
+
     async def purge(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` records older than given; how many went."""
         old = select(IdempotencyRecord.user_id, IdempotencyRecord.key).where(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, String, Text, delete, func, literal, select, text, update
@@ -77,6 +77,20 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         query = update(WebhookDelivery).where(WebhookDelivery.id.in_(ids), WebhookDelivery.claimed_by == holder)
         await self.session.execute(query.values(lease_until=None), execution_options={"synchronize_session": False})
 
+    async def repeat(self, rows: Sequence[WebhookDelivery]) -> int:
+        """Make locked deliveries due at once, an ended one anew; how many. Those that are being sent are left alone."""
+        now: datetime = (await self.session.scalars(select(func.clock_timestamp()))).one()
+        free = [row for row in rows if row.lease_until is None or row.lease_until <= now]
+        for row in free:
+            if row.status is DeliveryStatus.PENDING:
+                row.next_run_at = min(row.next_run_at or now, now)
+            else:
+                self.move_locked(
+                    row, DeliveryStatus.PENDING, next_run_at=now, attempts_before=row.attempts, delivered_at=None
+                )
+        await self.write_together(free, ("status", "next_run_at", "attempts_before", "delivered_at"))
+        return len(free)
+
     async def note(self, attempts: Sequence[WebhookAttempt]) -> None:
         """Keep what attempts brought."""
         self.session.add_all(attempts)
@@ -122,14 +136,23 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         )
         return rows.all()
 
+    async def delete_of(self, webhook_id: int, limit: int) -> int:
+        """Delete up to `limit` deliveries of an endpoint, with their attempts; how many went."""
+        some = select(WebhookDelivery.id).where(WebhookDelivery.webhook_config_id == webhook_id)
+        ids = await self.session.scalars(some.order_by(WebhookDelivery.id).limit(limit).with_for_update())
+        return await self._delete(ids.all())
+
     async def purge(self, older_than: timedelta, limit: int) -> int:
         """Delete up to `limit` deliveries, with their attempts, older than given; how many went."""
         old = select(WebhookDelivery.id).where(WebhookDelivery.created_at < func.clock_timestamp() - older_than)
         # Whose outcome is being recorded is left to the next time.
         free = old.order_by(WebhookDelivery.id).limit(limit).with_for_update(skip_locked=True)
-        gone: Sequence[Any] = (await self.session.scalars(free)).all()
-        await self.session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(gone)))
-        return len(gone)
+        return await self._delete((await self.session.scalars(free)).all())
+
+    async def _delete(self, ids: Sequence[int]) -> int:
+        gone = delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids))
+        await self.session.execute(gone, execution_options={"synchronize_session": False})
+        return len(ids)
 
 
 _NEW: Mapping[str, TypeEngine[Any]] = {

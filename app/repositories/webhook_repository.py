@@ -55,6 +55,12 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         )
         return {row.id: row for row in rows}
 
+    async def set(self, row: WebhookConfiguration, **values: object) -> None:
+        """Change an endpoint that this transaction has locked, or made."""
+        for name, value in values.items():
+            setattr(row, name, value)
+        await self.session.flush()
+
     async def remove(self, row: WebhookConfiguration) -> None:
         """Delete an endpoint with its deliveries."""
         await self.session.delete(row)

@@ -59,6 +59,13 @@ def exact_whole(value: object) -> int:
     return value
 
 
+def json_whole(value: object) -> int:
+    """Read a JSON number without a fraction; 60.0 is one."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and value == int(value):
+        return int(value)
+    raise PydanticCustomError("whole_number", "Write a whole number")
+
+
 def storable_text(value: str) -> str:
     """Refuse what no text column can hold: NUL and lone surrogates."""
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):

@@ -1,23 +1,14 @@
 """Trading states, caps and dead man's switches, as they are asked for and answered."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
-from app.schemas.base import Number, RequestModel, ResponseModel
+from app.schemas.base import Number, RequestModel, ResponseModel, json_whole
 
 LONGEST_SECONDS = 86_400
-
-
-def _whole(value: object) -> int:
-    """A JSON number without a fraction; 60.0 is one."""
-    if isinstance(value, int | Decimal) and not isinstance(value, bool) and value == int(value):
-        return int(value)
-    raise PydanticCustomError("whole_number", "Write a whole number")
 
 
 class SetTradingStateRequest(RequestModel):
@@ -63,7 +54,7 @@ class TradingStateList(ResponseModel):
 class CancelAllAfterRequest(RequestModel):
     """When to cancel, unless another request of this kind comes before."""
 
-    timeout_seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS), BeforeValidator(_whole)] = Field(
+    timeout_seconds: Annotated[int, Field(ge=0, le=LONGEST_SECONDS), BeforeValidator(json_whole)] = Field(
         description="0 disarms", examples=[60]
     )
     scope: SwitchScope = Field(

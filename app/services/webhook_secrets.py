@@ -32,10 +32,10 @@ class WebhookSecrets:
         """A secret that nobody has yet."""
         return generated_secret(secrets.token_bytes(SECRET_BYTES))
 
-    def put(self, endpoint: WebhookConfiguration, secret: str) -> None:
-        """Make a secret the endpoint's present one; the row must have its id."""
-        endpoint.secret = self._cipher.encrypt(secret, context=_context(endpoint.id))
-        endpoint.secret_hint = secret[-HINT_LENGTH:]
+    def sealed(self, webhook_id: int, secret: str) -> dict[str, str]:
+        """The columns of an endpoint that has this secret."""
+        sealed = self._cipher.encrypt(secret, context=_context(webhook_id))
+        return {"secret": sealed, "secret_hint": secret[-HINT_LENGTH:]}
 
     def signing(self, endpoint: WebhookConfiguration, now: datetime) -> tuple[str, ...]:
         """What signs at an instant: the present secret, then the one before while both count; DecryptionFailed."""

@@ -24,6 +24,7 @@ MESSENGERS = (
     "app.bootstrap",
     "app.container",
     "app.tasks",
+    "app.webhook_wiring",
     "app.services.event_relay_service",
 )
 DOORS = (

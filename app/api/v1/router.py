@@ -10,6 +10,7 @@ from app.api.v1.auth.sessions import sessions
 from app.api.v1.events import events
 from app.api.v1.prices import prices
 from app.api.v1.trading import cancel_all_after, orders, pairs, positions, routing, trades
+from app.api.v1.webhooks import deliveries, endpoints
 
 api = APIRouter(prefix="/api/v1", route_class=MarqetRoute)
 # Routes are tried in this order: the busiest first.
@@ -23,6 +24,8 @@ api.include_router(pairs.routes)
 api.include_router(routing.routes)
 api.include_router(events)
 api.include_router(cancel_all_after.routes)
+api.include_router(endpoints.routes)
+api.include_router(deliveries.routes)
 api.include_router(analytics.routes)
 api.include_router(limits.routes)
 api.include_router(trading_states.routes)

@@ -53,6 +53,10 @@ JUDGED = {
     "trading_preview",
     "orders_attach_order",
     "orders_amend_order",
+    "webhooks_amend_webhook",
+    "webhooks_create_webhook",
+    "webhooks_replace_webhook",
+    "webhooks_verify_webhook",
 }
 
 

@@ -19,7 +19,7 @@ async def create_endpoint(
     given = {"event_types": ["*"], "secret": "", **values}
     async with uow() as work:
         endpoint = await work.webhooks.add(WebhookConfiguration(user_id=user_id, url=url, **given))
-        keys.put(endpoint, SECRET)
+        await work.webhooks.set(endpoint, **keys.sealed(endpoint.id, SECRET))
     return endpoint
 
 

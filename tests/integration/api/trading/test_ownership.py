@@ -8,21 +8,32 @@ import httpx2
 import pytest_asyncio
 
 from app.bootstrap import Container
+from app.models.webhook import WebhookConfiguration
+from app.repositories.webhook_delivery_repository import NewDelivery
 from tests.integration.api.trading.market import Trader, refusal
 
 # What names no user's thing, but a market, or what administrators set.
 PUBLIC = {"pair", "scope", "key"}
-CHANGES: dict[str, object] = {"orders_amend_order": {"stop_price": 47_000}}
+CHANGES: dict[str, object] = {
+    "orders_amend_order": {"stop_price": 47_000},
+    "webhooks_replace_webhook": {"url": "https://a.example.com/", "event_types": ["*"], "is_active": False},
+    "webhooks_amend_webhook": {"is_active": False},
+    "webhooks_rotate_secret": {},
+    "webhooks_resend_since": {"since": "2026-01-01T00:00:00Z"},
+}
 
 type Ids = dict[str, object]
 
 
 @pytest_asyncio.fixture
 async def theirs(other_trader: Trader, container: Container) -> Ids:
-    """Ids of another user's things: a protected trade, its exit, a session."""
+    """Ids of another user's things: a protected trade, its exit, a session, a webhook with a delivery."""
     opened = await other_trader.open(order_type="STOP_LOSS", stop_price=48_000)
     (session,) = await container.auth.sessions(other_trader.person.id)
+    webhook_id, delivery_id = await webhook_of(container, other_trader.person.id)
     return {
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
         "pair_id": opened["pair_id"],
         "index": opened["trade_index"],
         "trade_index": opened["trade_index"],
@@ -30,6 +41,20 @@ async def theirs(other_trader: Trader, container: Container) -> Ids:
         "order_id": opened["exit_order_ids"][0],
         "session_id": str(session.public_id),
     }
+
+
+async def webhook_of(container: Container, user_id: int) -> tuple[int, int]:
+    """Ids of a user's webhook and of one of its deliveries, which nobody sends."""
+    async with container.uow() as work:
+        endpoint = await work.webhooks.add(
+            WebhookConfiguration(
+                user_id=user_id, url="https://example.com/", secret="", event_types=["*"], is_active=False
+            )
+        )
+        event, *_ = await work.events.after(user_id, 0, limit=1)
+        await work.deliveries.schedule([NewDelivery(endpoint.id, event.id, event.type, "{}")])
+        (delivery,) = await work.deliveries.of_endpoint(endpoint.id, statuses=None, before=None, limit=1)
+    return endpoint.id, delivery.id
 
 
 def nobodys(pair_id: object = 1) -> Ids:
@@ -40,6 +65,8 @@ def nobodys(pair_id: object = 1) -> Ids:
         "trade_index": 2**30,
         "trade_id": 2**62,
         "order_id": 2**62,
+        "webhook_id": 2**62,
+        "delivery_id": 2**62,
         "session_id": str(uuid4()),
     }
 
@@ -70,7 +97,8 @@ async def state(trader: Trader, ids: Ids) -> Any:
     headers = trader.person.headers
     trade = await trader.read(f"/trades/{ids['pair_id']}/{ids['index']}")
     sessions = (await trader.client.get("/api/v1/auth/sessions", headers=headers)).json()
-    return trade["status"], trade["size"], trade["orders"], len(sessions["sessions"])
+    webhooks = (await trader.client.get("/api/v1/webhooks", headers=headers)).json()
+    return trade["status"], trade["size"], trade["orders"], len(sessions["sessions"]), webhooks
 
 
 async def test_another_users_ids_are_answered_like_unknown_ones(

@@ -1,0 +1,86 @@
+"""Deliveries of a webhook endpoint: what was sent, what came of it, and sending again."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
+from app.api.errors import SIGNED_IN, WITH_BODY, responses
+from app.api.paging import PageDep
+from app.api.routing import StrictQueryRoute, router
+from app.domain.enums import DeliveryStatus
+from app.domain.errors import NotFound
+from app.schemas.base import PathId
+from app.schemas.webhook import (
+    AttemptResponse,
+    DeliveryDetailResponse,
+    DeliveryList,
+    DeliveryResponse,
+    ResendRequest,
+    ResendResponse,
+)
+
+routes = router(prefix="/webhooks/{webhook_id}", tag="webhooks", route_class=StrictQueryRoute)
+
+COUNTED = [rate_limit("default")]
+READING = responses(*SIGNED_IN, "NOT_FOUND", "RATE_LIMITED")
+
+
+@routes.get("/deliveries", responses=READING, dependencies=COUNTED)
+async def list_deliveries(
+    webhook_id: PathId,
+    container: ContainerDep,
+    user: CurrentUser,
+    page: PageDep,
+    status: Annotated[list[DeliveryStatus] | None, Query(max_length=3)] = None,
+) -> DeliveryList:
+    """List an endpoint's deliveries, newest first."""
+    async with container.uow() as work:
+        if await work.webhooks.owned(user.id, webhook_id) is None:
+            raise NotFound(webhook_id=webhook_id)
+        rows = await work.deliveries.of_endpoint(webhook_id, statuses=status, before=page.before, limit=page.wanted)
+    shown, cursor = page.cut(rows)
+    return DeliveryList(deliveries=[DeliveryResponse.model_validate(row) for row in shown], next_cursor=cursor)
+
+
+@routes.get("/deliveries/{delivery_id}", responses=READING, dependencies=COUNTED)
+async def get_delivery(
+    webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
+) -> DeliveryDetailResponse:
+    """Answer one delivery: the exact text that is sent, and every attempt with what was answered."""
+    async with container.uow() as work:
+        row = await work.deliveries.owned(user.id, delivery_id)
+        if row is None or row.webhook_config_id != webhook_id:
+            raise NotFound(delivery_id=delivery_id)
+        attempts = await work.deliveries.attempts_of(delivery_id)
+    log = [AttemptResponse.model_validate(attempt) for attempt in attempts]
+    return DeliveryDetailResponse.model_validate(row).model_copy(update={"attempt_log": log})
+
+
+@routes.post(
+    "/deliveries/{delivery_id}/resend",
+    status_code=202,
+    responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED"),
+    dependencies=COUNTED,
+)
+async def resend_delivery(
+    webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
+) -> DeliveryResponse:
+    """Send one delivery again, under the same ids, with its retries before it anew."""
+    return DeliveryResponse.model_validate(await container.webhooks.resend(user.id, webhook_id, delivery_id))
+
+
+@routes.post(
+    "/resend",
+    status_code=202,
+    responses=responses(*WITH_BODY, *SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED"),
+    dependencies=COUNTED,
+)
+async def resend_since(
+    webhook_id: PathId, body: ResendRequest, container: ContainerDep, user: CurrentUser
+) -> ResendResponse:
+    """Send again what the endpoint wants of the log since an instant, but for what was delivered."""
+    resent = await container.webhooks.resend_since(
+        user.id, webhook_id, body.since, include_delivered=body.include_delivered
+    )
+    return ResendResponse(scheduled=resent.count, next_since=resent.next_since)

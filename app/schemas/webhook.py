@@ -1,0 +1,282 @@
+"""Webhook endpoints, their deliveries, and verifying what was received."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.core.json import decode
+from app.domain.addresses import LONGEST_URL
+from app.domain.enums import DeliveryStatus
+from app.domain.events import EventType
+from app.domain.webhooks import SecretInvalid, checked_secret, is_known_filter
+from app.schemas.base import Flag, PathId, RequestModel, ResponseModel, SafeStr, json_whole
+
+MOST_FILTERS = 32
+MOST_HEADERS = 64
+LONGEST_HEADER = 2048
+LONGEST_OVERLAP_HOURS = 168
+
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_FILTERS = [
+    "*",
+    *dict.fromkeys(f"{kind.value.partition('.')[0]}.*" for kind in EventType),
+    *(kind.value for kind in EventType),
+]
+
+
+def _known_filter(text: str) -> str:
+    if not is_known_filter(text):
+        raise PydanticCustomError(
+            "event_type_unknown",
+            "Write an event type, a family such as trade.*, or *; /webhooks/event-types lists them",
+        )
+    return text
+
+
+def _good_secret(secret: str) -> str:
+    try:
+        return checked_secret(secret)
+    except SecretInvalid as error:
+        raise PydanticCustomError("secret_invalid", "{reason}", {"reason": str(error)}) from None
+
+
+def _instant(value: object) -> object:
+    if not isinstance(value, str) or _INSTANT.fullmatch(value) is None:
+        raise PydanticCustomError("instant", "Write an instant with its offset, such as 2026-01-05T12:00:00Z")
+    return value
+
+
+def _public_event_id(value: object) -> object:
+    return f"evt_{value}" if isinstance(value, int) else value
+
+
+def _read(value: object) -> object:
+    return decode(value) if isinstance(value, str) else value
+
+
+Url = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_URL),
+    Field(description="https, a public DNS name, port 443 or 8443", examples=["https://example.com/webhook"]),
+]
+EventFilter = Annotated[
+    str, AfterValidator(_known_filter), WithJsonSchema({"type": "string", "enum": _FILTERS}), Field(max_length=32)
+]
+EventFilters = Annotated[
+    list[EventFilter],
+    Field(
+        min_length=1,
+        max_length=MOST_FILTERS,
+        description="Event types, families such as `trade.*`, or `*` for all",
+        examples=[["trade.executed", "trade.closed"]],
+    ),
+]
+Secret = Annotated[
+    str,
+    StringConstraints(min_length=16, max_length=128),
+    AfterValidator(_good_secret),
+    Field(
+        description="16 to 128 printable ASCII characters without spaces; left out, we make one",
+        json_schema_extra={"pattern": r"^[!-~]{16,128}$", "not": {"pattern": "^whsec_"}},
+    ),
+]
+Instant = Annotated[
+    datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
+]
+PublicEventId = Annotated[str, BeforeValidator(_public_event_id), Field(examples=["evt_42"])]
+
+
+class CreateWebhookRequest(RequestModel):
+    """An endpoint that is to get events."""
+
+    url: Url
+    secret: Secret | None = None
+    event_types: EventFilters
+
+
+class ReplaceWebhookRequest(RequestModel):
+    """An endpoint as it is to be."""
+
+    url: Url
+    event_types: EventFilters
+    is_active: Flag
+
+
+class AmendWebhookRequest(RequestModel):
+    """What is to change of an endpoint; what is absent stays."""
+
+    url: Url | None = None
+    event_types: EventFilters | None = None
+    is_active: Flag | None = None
+
+    def changes(self) -> dict[str, object]:
+        """The fields that were given; null is as good as absent."""
+        return self.model_dump(exclude_none=True)
+
+
+class RotateSecretRequest(RequestModel):
+    """Another secret; the one before signs too for some hours, so that receivers can change over."""
+
+    secret: Secret | None = None
+    overlap_hours: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP_HOURS), BeforeValidator(json_whole)] = Field(
+        default=24, description="0: the one before counts no more at once", examples=[24]
+    )
+
+
+class ResendRequest(RequestModel):
+    """Since when events are to be sent again."""
+
+    since: Instant = Field(examples=["2026-01-05T12:00:00Z"])
+    include_delivered: Flag = Field(default=False, description="Whether what was delivered is to be sent again too")
+
+
+class VerifyRequest(RequestModel):
+    """What a receiver got: its headers and its body, byte for byte; by whose secret it is to be checked."""
+
+    webhook_id: PathId | None = Field(
+        default=None, description="An endpoint of the caller, by whose secrets", examples=[1]
+    )
+    secret: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        default=None, description="Or the secret itself"
+    )
+    headers: dict[
+        Annotated[SafeStr, StringConstraints(max_length=128)],
+        Annotated[SafeStr, StringConstraints(max_length=LONGEST_HEADER)],
+    ] = Field(max_length=MOST_HEADERS, examples=[{"webhook-id": "evt_42", "webhook-timestamp": "1767614400"}])
+    body: str = Field(description="The raw text, before anything parsed it", examples=['{"data": {}}'])
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.webhook_id is None) == (self.secret is None):
+            raise PydanticCustomError("secret_choice", "Give webhook_id or secret, one of them")
+        return self
+
+
+class WebhookResponse(ResponseModel):
+    """An endpoint as it stands. Its secret is never told again; `secret_hint` is the end of it."""
+
+    id: int = Field(examples=[1])
+    user_id: int = Field(examples=[456])
+    url: str = Field(examples=["https://example.com/webhook"])
+    event_types: list[str] = Field(examples=[["trade.executed", "trade.closed"]])
+    is_active: bool = Field(examples=[True])
+    secret_hint: str = Field(examples=["x9Qz"])
+    previous_until: datetime | None = Field(description="Until when the secret before signs too; it may have passed")
+    retry_count: int = Field(description="Attempts in a row that failed", examples=[0])
+    failing_since: datetime | None
+    paused_until: datetime | None = Field(description="Set while so many fail that one a minute is tried")
+    disabled_at: datetime | None = Field(description="When we switched it off")
+    disabled_reason: str | None = Field(description="failing: no success for 5 days; gone: it answered 410")
+    last_delivery_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class WebhookSecretResponse(WebhookResponse):
+    """An endpoint with its new secret, this one time: an answer that is repeated is without it."""
+
+    secret: str | None = Field(default=None, examples=["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
+
+
+class WebhookList(ResponseModel):
+    """The caller's endpoints, oldest first."""
+
+    webhooks: list[WebhookResponse]
+
+
+class DeliveryResponse(ResponseModel):
+    """One event for one endpoint; `X-Webhook-Delivery-ID` is `delivery_` and its id."""
+
+    id: int = Field(examples=[123])
+    webhook_id: int = Field(validation_alias="webhook_config_id", examples=[1])
+    event_id: PublicEventId = Field(description="`webhook-id`, and the id in /events")
+    event_type: str = Field(examples=["trade.executed"])
+    status: DeliveryStatus = Field(examples=[DeliveryStatus.DELIVERED])
+    attempts: int = Field(examples=[1])
+    response_code: int | None = Field(description="Of the last attempt", examples=[200])
+    last_error: str | None = Field(examples=[None])
+    next_attempt_at: datetime | None = Field(validation_alias="next_run_at")
+    delivered_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class AttemptResponse(ResponseModel):
+    """One request that was sent; its body is the delivery's `payload`, its signatures are struck out."""
+
+    number: int = Field(examples=[1])
+    url: str = Field(examples=["https://example.com/webhook"])
+    request_headers: Annotated[dict[str, str], BeforeValidator(_read)]
+    response_code: int | None = Field(examples=[200])
+    response_body: str | None = Field(description="The first 2 kB")
+    error: str | None = Field(
+        description="timeout, dns_failed, connect_failed, tls_failed, blocked_address, answer_broken, status_500 ..."
+    )
+    duration_ms: int = Field(examples=[87])
+    created_at: datetime
+
+
+class DeliveryDetailResponse(DeliveryResponse):
+    """A delivery with what was sent, and what came of each attempt."""
+
+    payload: str = Field(description="The exact text that is signed and sent")
+    response_body: str | None
+    attempt_log: list[AttemptResponse] = Field(default_factory=list)
+
+
+class DeliveryList(ResponseModel):
+    """Deliveries, newest first."""
+
+    deliveries: list[DeliveryResponse]
+    next_cursor: str | None
+
+
+class TestSentResponse(ResponseModel):
+    """A test event was written; its delivery stands in the endpoint's list in a moment."""
+
+    webhook_id: int = Field(examples=[1])
+    event_type: EventType = Field(examples=[EventType.WEBHOOK_TEST])
+
+
+class ResendResponse(ResponseModel):
+    """What is due again."""
+
+    scheduled: int = Field(examples=[17])
+    next_since: datetime | None = Field(description="Ask again from here for the rest; null where that was all")
+
+
+class ProblemResponse(ResponseModel):
+    """One thing that is wrong, and what to do."""
+
+    code: str = Field(examples=["BODY_REWRITTEN"])
+    message: str
+
+
+class VerifyResponse(ResponseModel):
+    """Whether a receiver should take it, and every reason why not."""
+
+    valid: bool = Field(validation_alias="is_valid")
+    authentic: bool = Field(validation_alias="is_authentic", description="Signed by the secret, over this body")
+    fresh: bool = Field(validation_alias="is_fresh", description="Sent within the last 5 minutes")
+    problems: list[ProblemResponse]
+
+
+class EventTypeResponse(ResponseModel):
+    """One type of event: what it means, the JSON Schema of its data, and an example."""
+
+    type: EventType
+    description: str
+    json_schema: dict[str, Any]
+    example: dict[str, Any]
+
+
+class EventTypeList(ResponseModel):
+    """Every type of event that an endpoint can get."""
+
+    event_types: Sequence[EventTypeResponse]
