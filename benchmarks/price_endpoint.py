@@ -4,7 +4,6 @@ python -m benchmarks.price_endpoint [seconds]; servers and load run in processes
 """
 
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -16,14 +15,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
 from fastapi import FastAPI
 
-from app.api.serving import SERVER_OPTIONS
 from app.config.settings import Settings
 from app.core import logging
 from app.main import create_app
 from app.schemas.price import PriceResponse
+from benchmarks.server_process import READY_SECONDS, ServerProcess, serve, server_process
 
 TARGET = 1.5
 CONNECTIONS = 32
@@ -31,7 +29,6 @@ ROUND_SECONDS = 1.5
 ROUNDS = 5
 UNLIMITED = 1_000_000
 PATH = "/api/v1/prices/BTCUSDT"
-READY_SECONDS = 60
 
 
 def floor_app() -> FastAPI:
@@ -71,17 +68,6 @@ def whole_app() -> FastAPI:
 APPS: dict[str, Callable[[], FastAPI]] = {"floor": floor_app, "whole": whole_app}
 
 
-def serve(name: str) -> None:
-    """Serve one of the apps on a port of the system's choice, which is told on standard output."""
-
-    class Announced(uvicorn.Server):
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            print(self.servers[0].sockets[0].getsockname()[1], flush=True)
-
-    Announced(uvicorn.Config(APPS[name](), host="127.0.0.1", port=0, **SERVER_OPTIONS)).run()
-
-
 class Caller(asyncio.Protocol):
     """One connection that asks again as soon as it is answered."""
 
@@ -114,48 +100,27 @@ def _content_length(head: bytes) -> int:
     return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
 
 
-class Server:
-    """A server process under measurement."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self._pid = process.pid
-        self.port = port
-
-    def cpu_seconds(self) -> float:
-        """What the process has used of the processor so far."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    async def answers_per_cpu_second(self, seconds: float) -> float:
-        """Load it from CONNECTIONS connections: answers for each second of its processor time."""
-        loop = asyncio.get_running_loop()
-        made = [await loop.create_connection(Caller, "127.0.0.1", self.port) for _ in range(CONNECTIONS)]
-        callers = [caller for _, caller in made]
-        before, used = sum(caller.answers for caller in callers), self.cpu_seconds()
-        await asyncio.sleep(seconds)
-        answers, used = sum(caller.answers for caller in callers) - before, self.cpu_seconds() - used
-        for caller in callers:
-            caller.is_stopping = True
-        await asyncio.sleep(0.1)
-        return answers / used
+async def answers_per_cpu_second(server: ServerProcess, seconds: float) -> float:
+    """Load a server from CONNECTIONS connections: answers for each second of its processor time."""
+    loop = asyncio.get_running_loop()
+    made = [await loop.create_connection(Caller, "127.0.0.1", server.port) for _ in range(CONNECTIONS)]
+    callers = [caller for _, caller in made]
+    before, used = sum(caller.answers for caller in callers), server.cpu_seconds()
+    await asyncio.sleep(seconds)
+    answers, used = sum(caller.answers for caller in callers) - before, server.cpu_seconds() - used
+    for caller in callers:
+        caller.is_stopping = True
+    await asyncio.sleep(0.1)
+    return answers / used
 
 
 @asynccontextmanager
-async def server(name: str, *arguments: str) -> AsyncIterator[Server]:
-    """A server process from its first answer on."""
-    command = [sys.executable, "-m", "benchmarks.price_endpoint", name, *arguments]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    announced = cast(asyncio.StreamReader, process.stdout)
-    try:
+async def server(name: str, *arguments: str) -> AsyncIterator[ServerProcess]:
+    """A server process from its first price on."""
+    async with server_process("benchmarks.price_endpoint", name, *arguments) as made:
         async with asyncio.timeout(READY_SECONDS):
-            made = Server(process, int(await announced.readline()))
             await _until_priced(made.port)
         yield made
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def _until_priced(port: int) -> None:
@@ -176,7 +141,7 @@ async def rows(seconds: float = ROUND_SECONDS) -> list[dict[str, Any]]:
             floor = await stack.enter_async_context(server("floor"))
             whole = await stack.enter_async_context(server("whole", folder))
             rounds = [
-                (await floor.answers_per_cpu_second(seconds), await whole.answers_per_cpu_second(seconds))
+                (await answers_per_cpu_second(floor, seconds), await answers_per_cpu_second(whole, seconds))
                 for _ in range(ROUNDS)
             ]
     ratio = statistics.median(ours / least for least, ours in rounds)
@@ -195,7 +160,7 @@ async def rows(seconds: float = ROUND_SECONDS) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in APPS:
-        serve(sys.argv[1])
+        serve(APPS[sys.argv[1]]())
     else:
         started = time.monotonic()
         print(asyncio.run(rows(float(sys.argv[1]) if sys.argv[1:] else ROUND_SECONDS)))
