@@ -96,11 +96,15 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
         await self._sweep(user_id)
         return await self.of_user(user_id)
 
-    async def take_due(self, limit: int, again_after: timedelta) -> Sequence[DeadManSwitch]:
+    async def take_due(
+        self, limit: int, again_after: timedelta, *, besides: Collection[int] = ()
+    ) -> Sequence[DeadManSwitch]:
         """Switches to work on, each by one taker at a time: those whose time has come fire, those that fired go on.
 
-        What a taker leaves unfinished is taken again after `again_after`. A switch that was armed anew meanwhile fires
-        again once that is finished: what a firing cancels is never more than it was about.
+        Those that never fired come first, so that none waits behind firings that do not end; `besides` are the users
+        whose firings the taker is at. What a taker leaves unfinished is taken again after `again_after`. A switch that
+        was armed anew meanwhile fires again once that is finished: what a firing cancels is never more than it was
+        about.
         """
         now = func.clock_timestamp()
         query = (
@@ -109,9 +113,10 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
                 or_(
                     and_(DeadManSwitch.fired_at.is_(None), DeadManSwitch.fires_at <= now),
                     and_(DeadManSwitch.fired_at.is_not(None), DeadManSwitch.next_run_at <= now),
-                )
+                ),
+                DeadManSwitch.user_id.not_in(tuple(besides)),
             )
-            .order_by(DeadManSwitch.user_id)
+            .order_by(DeadManSwitch.fired_at.asc().nulls_first(), DeadManSwitch.next_run_at, DeadManSwitch.user_id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )

@@ -16,11 +16,12 @@ from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.resting_cancels import BATCH, RestingCancels
 
 REASON = "cancel_all_after"
-AT_ONCE = 50
+# Firings at a time: fewer than the engine has connections, since one that waits for a row keeps one.
+AT_ONCE = 8
 WATCH_SECONDS = 0.5
 # What a firing could not end yet (an entry on its way, a halted market) is looked at again after this.
 AGAIN_AFTER = timedelta(seconds=2)
-# A firing that takes longer is left to the next pass too: what it has cancelled so far is done.
+# A firing that takes longer makes room for others: what it has cancelled so far is done, the rest is taken up again.
 FIRING_SECONDS = 10.0
 
 
@@ -33,6 +34,8 @@ class DeadManSwitchService:
         self._uow = uow
         self._cancels = cancels
         self._firing_seconds = firing_seconds
+        # The firings under way here, by user.
+        self._firing: dict[int, asyncio.Task[None]] = {}
 
     async def arm(self, user_id: int, timeout_seconds: int, scope: SwitchScope) -> DeadManSwitch | None:
         """Let the switch fire so many seconds from now, anew where it is armed; 0 disarms, and answers None.
@@ -49,21 +52,45 @@ class DeadManSwitchService:
             return await work.switches.of_user(user_id)
 
     async def fire_due(self) -> int:
-        """Do the work of the switches whose time has come, and of those that a crash interrupted; how many.
-
-        Each has its turn, and so much time; the first error is raised when all had.
-        """
-        async with self._uow() as work:
-            due = await work.switches.take_due(AT_ONCE, AGAIN_AFTER)
-        outcomes = await asyncio.gather(*(self._fire_in_time(switch) for switch in due), return_exceptions=True)
-        raise_first(outcomes)
-        return len(due)
+        """One pass, to the end of all that it began; how many those were. The first error is raised when all ended."""
+        begun = await self._begin_due()
+        raise_first(await asyncio.gather(*begun, return_exceptions=True))
+        return len(begun)
 
     async def watch(self) -> None:
-        """Fire what is due, forever."""
-        while True:
-            await self.fire_due()
-            await asyncio.sleep(WATCH_SECONDS)
+        """Fire what is due, forever; a firing that is stuck, or fails, holds up nobody else's."""
+        try:
+            while True:
+                await self._begin_due()
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            await self._stop()
+
+    async def _begin_due(self) -> Sequence[asyncio.Task[None]]:
+        """Begin the work of switches whose time has come, and of those that a crash interrupted, as room allows."""
+        room = AT_ONCE - len(self._firing)
+        if not room:
+            return []
+        async with self._uow() as work:
+            due = await work.switches.take_due(room, AGAIN_AFTER, besides=self._firing.keys())
+        begun = [asyncio.create_task(self._fire_in_time(switch)) for switch in due]
+        for switch, task in zip(due, begun, strict=True):
+            self._firing[switch.user_id] = task
+            task.add_done_callback(partial(self._ended, switch.user_id))
+        return begun
+
+    def _ended(self, user_id: int, task: asyncio.Task[None]) -> None:
+        del self._firing[user_id]
+        if not task.cancelled() and task.exception() is not None:
+            logger.opt(exception=task.exception()).error(
+                "The switch of user {user} could not be fired; it is tried again", user=user_id
+            )
+
+    async def _stop(self) -> None:
+        firing = tuple(self._firing.values())
+        for task in firing:
+            task.cancel()
+        await asyncio.gather(*firing, return_exceptions=True)
 
     async def _fire_in_time(self, switch: DeadManSwitch) -> None:
         until = switch.fired_at

@@ -1,8 +1,12 @@
 """Dead man's switches: armed, pushed back, disarmed, fired once, and carried through after a crash."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +16,11 @@ from app.domain.enums import OrderStatus, OrderType, StateScope, SwitchScope, Tr
 from app.models.control import DeadManSwitch
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.dead_man_switch_service import DeadManSwitchService
-from app.services.resting_cancels import RestingCancels
+from app.services.resting_cancels import Cancelling, Pages, RestingCancels
 from tests.desks import Desk, held_elsewhere
-from tests.factories import open_terms
+from tests.factories import create_person, open_terms
 from tests.fakes import Act
+from tests.logs import heard
 from tests.waiting import until
 
 LIMIT: dict[str, Any] = {"order_type": OrderType.LIMIT, "price": Decimal(990), "stop_price": Decimal(950)}
@@ -230,6 +235,65 @@ async def test_a_firing_that_takes_too_long_goes_on_later(desk: Desk, switches: 
     await switches.fire_due()
     assert (await desk.order(entry.order)).status is OrderStatus.CANCELLED
     assert await switches.of_user(desk.user_id) is None
+
+
+@asynccontextmanager
+async def watching(switches: DeadManSwitchService) -> AsyncIterator[asyncio.Task[None]]:
+    """The loop of a process fires what comes due."""
+    task = asyncio.create_task(switches.watch())
+    yield task
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_a_firing_that_is_stuck_delays_nobody_elses(desk: Desk) -> None:
+    """One user's cancel is never answered; another's switch comes due meanwhile."""
+    cancels = RestingCancels(desk.uow, desk.trading, desk.exits, desk.execution)
+    switches = DeadManSwitchService(desk.uow, cancels, firing_seconds=600)
+    other = replace(desk, user_id=(await create_person(desk.container)).id)
+    stuck, free = await resting(desk), await resting(other)
+    for each in (desk, other):
+        await switches.arm(each.user_id, 60, ENTRIES)
+    desk.venue.will("cancel", Act.HANG)
+
+    async with watching(switches):
+        await come_due(desk)
+        await until(lambda: any(call.startswith("cancel") for call in desk.venue.calls))
+        await come_due(other)
+        await until(lambda: is_cancelled(other, free))
+        assert not await is_cancelled(desk, stuck)
+        desk.venue.gate.set()
+        await until(lambda: is_cancelled(desk, stuck))
+    assert await switches.of_user(other.user_id) is None
+
+
+async def test_a_firing_that_fails_is_tried_again_and_stops_nobody_elses(desk: Desk) -> None:
+    class FailingOnce(RestingCancels):
+        has_failed = False
+
+        async def cancel(self, pages: Pages, reason: str) -> Cancelling:
+            if not self.has_failed:
+                self.has_failed = True
+                raise ValueError("a row that contradicts itself")
+            return await super().cancel(pages, reason)
+
+    switches = DeadManSwitchService(desk.uow, FailingOnce(desk.uow, desk.trading, desk.exits, desk.execution))
+    other = replace(desk, user_id=(await create_person(desk.container)).id)
+    entries = [(desk, await resting(desk)), (other, await resting(other))]
+    for each, _ in entries:
+        await switches.arm(each.user_id, 60, ENTRIES)
+        await come_due(each)
+
+    with heard("ERROR") as told:
+        async with watching(switches) as task:
+            for each, entry in entries:
+                await until(partial(is_cancelled, each, entry))
+            assert not task.done()
+    assert len([line for line in told if "could not be fired; it is tried again" in line]) == 1
+
+
+async def is_cancelled(desk: Desk, placed: Any) -> bool:
+    return (await desk.order(placed.order)).status is OrderStatus.CANCELLED
 
 
 async def test_a_second_firing_waits_for_the_first_and_widens_nothing(
