@@ -36,11 +36,14 @@ class LeaseKeeper:
         while True:
             token = await self.try_take()
             if token is not None:
+                word = "Taken over: watching" if self.is_standing_by else "Watching"
+                logger.info("{word} {lease} with fence {fence}", word=word, lease=self._name, fence=token)
                 self.is_standing_by = False
-                logger.info("Watching {lease} with fence {fence}", lease=self._name, fence=token)
                 return token
-            if on_wait is not None and not self.is_standing_by:
-                on_wait()
+            if not self.is_standing_by:
+                logger.info("Standing by: another process holds {lease}", lease=self._name)
+                if on_wait is not None:
+                    on_wait()
             self.is_standing_by = True
             await asyncio.sleep(POLL_SECONDS)
 

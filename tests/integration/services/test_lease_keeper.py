@@ -7,6 +7,7 @@ import pytest
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services import lease_keeper
 from app.services.lease_keeper import LeaseKeeper, LeaseLost
+from tests.logs import heard
 from tests.waiting import until
 
 
@@ -34,19 +35,26 @@ class Tries:
 
 
 async def test_the_second_waits_until_the_first_lets_go(uow: UnitOfWorkFactory) -> None:
-    renewals, tries = Tries(uow), Tries(uow)
+    renewals, tries, waits = Tries(uow), Tries(uow), list[str]()
     first, second = keeper(renewals, "shared", "one"), keeper(tries, "shared", "two")
-    token = await first.take()
-    holding = asyncio.create_task(first.hold(token))
-    waiting = asyncio.create_task(second.take())
-    await until(lambda: tries.count > 5 and renewals.count > 5)
-    assert not waiting.done()
+    with heard("INFO") as told:
+        token = await first.take()
+        holding = asyncio.create_task(first.hold(token))
+        waiting = asyncio.create_task(second.take(on_wait=lambda: waits.append("stands by")))
+        await until(lambda: tries.count > 5 and renewals.count > 5)
+        assert not waiting.done()
 
-    holding.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await holding
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
 
-    assert await waiting > token
+        assert await waiting > token
+    assert waits == ["stands by"]
+    assert told == [
+        f"Watching shared with fence {token}\n",
+        "Standing by: another process holds shared\n",
+        f"Taken over: watching shared with fence {token + 1}\n",
+    ]
 
 
 async def test_a_dead_predecessors_lease_is_taken_at_once(uow: UnitOfWorkFactory) -> None:
