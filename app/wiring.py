@@ -15,6 +15,7 @@ from app.core.broadcast import Broadcast
 from app.core.clock import Clock
 from app.core.loop_groups import Group, LoopGroups
 from app.core.supervision import Loop
+from app.domain.leases import engine_lease
 from app.domain.routing import RoutingRules, parse_rules
 from app.domain.trading import VenueBalance
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -101,15 +102,16 @@ async def wire_trading(
     market = MarketView(uow, directory, router, board, clock, settings.caps)
     execution = ExecutionService(uow, factory, directory, BookingService(uow, board, clock, netting), clock)
     engine_execution = ExecutionService(engine_uow, engine_factory, directory, booking, clock)
-    trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds)
+    engines = EngineWatch(engine_uow, directory, clock, factory.names)
+    others = None if is_engine else engines
+    trading = TradingService(uow, market, execution, broadcast, clock, settings.trade_wait_seconds, engines=others)
     settlement = SettlementService(engine_uow, engine_execution, booking, trading, engine_factory, directory, clock)
     exits = ExitOrderService(uow, market, trading, execution)
     cancels = RestingCancels(engine_uow, trading, exits, engine_execution)
     states = TradingStateService(engine_uow, cancels, board, broadcast, factory.names)
-    switches = DeadManSwitchService(engine_uow, cancels)
     # Who runs the embedded database holds a lock, which proves that no other engine runs on it.
     is_alone = settings.database_url is None
-    lease = LeaseKeeper(engine_uow, lease_name(paper.name), _holder(), predecessor_is_dead=is_alone)
+    lease = LeaseKeeper(engine_uow, engine_lease(paper.name), _holder(), predecessor_is_dead=is_alone)
     engine = OrderEngine(engine_uow, board, paper.market, ClaimService(engine_uow, clock), engine_execution)
     monitor, candles = OrderMonitoringService(engine, lease, broadcast), CandleWriter(engine_uow)
     if is_engine:
@@ -122,17 +124,23 @@ async def wire_trading(
         trading=trading,
         exits=exits,
         states=states,
-        switches=switches,
-        idempotency=IdempotencyService(uow),
+        switches=DeadManSwitchService(engine_uow, cancels),
+        idempotency=IdempotencyService(uow, settings.trade_wait_seconds),
         settlement=settlement,
         monitor=monitor,
-        engines=EngineWatch(uow, directory, [lease_name(paper.name)]),
+        engines=engines,
         reset_paper=paper.reset,
     )
-    loops[Group.GATEWAY] += [] if is_engine else [states.follow]
+    loops[Group.GATEWAY] += [] if is_engine else await _followers(parts)
     loops[Group.MARKET] += [board.run, directory.keep_fresh]
     loops[Group.ENGINE] += [*_engine_loops(parts, broadcast, funding, paper.name), candles.run]
     return parts
+
+
+async def _followers(parts: Trading) -> list[Loop]:
+    """What keeps in sight what the engines of other processes do; it has been seen once."""
+    await parts.engines.look()
+    return [parts.states.follow, parts.engines.follow]
 
 
 def _engine_loops(parts: Trading, broadcast: Broadcast, funding: FundingService, venue: str) -> list[Loop]:
@@ -143,11 +151,6 @@ def _engine_loops(parts: Trading, broadcast: Broadcast, funding: FundingService,
         *_controls(parts.states, parts.switches),
         partial(parts.monitor.run, [pair.id for pair in parts.directory.listed(venue=venue)]),
     ]
-
-
-def lease_name(venue: str) -> str:
-    """The lease of a venue's order engine."""
-    return f"engine:{venue}"
 
 
 def _listen(venue: BaseTradingProvider, booking: BookingService, funding: FundingService) -> None:

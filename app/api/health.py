@@ -12,8 +12,10 @@ from app.api.routing import router
 from app.bootstrap import Container, Part
 from app.core.metrics import CONTENT_TYPE_LATEST, exposition
 from app.core.version import VERSION
+from app.domain.enums import StateScope
 from app.domain.errors import NotFound, Unauthorized, Unavailable
-from app.schemas.health import Alive, Health
+from app.schemas.health import Alive, Health, HeldBack, TradingHealth
+from app.services.trading_state_service import TradingStateService
 
 health = router(tag="health")
 
@@ -23,9 +25,7 @@ PING_SECONDS = 2.0
 @health.get("/health", response_model=Health, responses=responses())
 async def read(container: ContainerDep) -> Health:
     """Tell that the process runs, and how each of its parts is."""
-    parts = await _states(container)
-    status: Literal["ok", "degraded"] = "ok" if "down" not in parts.values() else "degraded"
-    return Health(status=status, version=VERSION, parts=parts)
+    return _told(container, await _states(container))
 
 
 @health.get("/health/live", response_model=Alive, responses=responses())
@@ -41,7 +41,7 @@ async def ready(container: ContainerDep) -> Health:
     down = [name for name, part in container.parts.items() if part.is_required and parts[name] == "down"]
     if down or container.is_draining:
         raise Unavailable(retry_after=1, parts=parts, draining=container.is_draining)
-    return Health(status="ok" if "down" not in parts.values() else "degraded", version=VERSION, parts=parts)
+    return _told(container, parts)
 
 
 @health.get("/metrics", include_in_schema=False)
@@ -55,6 +55,24 @@ async def metrics(request: Request, container: ContainerDep) -> Response:
         if not hmac.compare_digest(wanted, request.headers.get("authorization", "").encode()):
             raise Unauthorized
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _told(container: Container, parts: dict[str, Literal["up", "down"]]) -> Health:
+    return Health(
+        status="ok" if "down" not in parts.values() else "degraded",
+        version=VERSION,
+        parts=parts,
+        trading=_trading(container.states),
+    )
+
+
+def _trading(states: TradingStateService) -> TradingHealth:
+    held_back = [HeldBack.model_validate(row) for row in states.restricted if row.scope is not StateScope.USER]
+    return TradingHealth(
+        held_back=held_back,
+        users_held_back=len(states.restricted) - len(held_back),
+        held_exits=states.held_exits,
+    )
 
 
 async def _states(container: Container) -> dict[str, Literal["up", "down"]]:

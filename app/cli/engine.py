@@ -7,6 +7,7 @@ from contextlib import suppress
 import uvloop
 from rich.text import Text
 
+from app.cli.banner import announce, prices_of
 from app.cli.console import say
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
@@ -15,7 +16,6 @@ from app.cli.serving import check_start, start_failures
 from app.config.settings import Settings
 from app.core import logging
 from app.core.supervision import Supervisor
-from app.core.version import VERSION
 from app.tasks.background import Role, parts_of
 
 
@@ -45,7 +45,7 @@ async def run(settings: Settings) -> None:
     async with parts_of(Role.ENGINE, settings) as container:
         supervisor = Supervisor(container.loops)
         supervisor.start()
-        say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), " order engine. Ctrl-C stops it."))
+        announce(settings, " order engine. Ctrl-C stops it.", [prices_of(settings)])
         try:
             await is_told.wait()
         finally:

@@ -25,6 +25,7 @@ _BY_CODE = {
     "TRADE_CLOSING": "marqetfi trade show tells when it has closed.",
     "PRICE_STALE": "marqetfi prices watch --once shows which pairs have a price; a replay has only what was recorded.",
     "PROVIDER_TIMEOUT": "It may still happen: marqetfi order show tells, do not send it again.",
+    "ENGINE_UNAVAILABLE": "An operator starts one: marqetfi engine",
     "SERVICE_UNAVAILABLE": "Try again in a moment; marqetfi doctor checks an installation.",
 }
 

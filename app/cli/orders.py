@@ -116,11 +116,11 @@ def amend(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change levels of an exit that has not fired; what is left out stays."""
+    """Change terms of an exit that has not fired; what is left out stays."""
     given = levels(stop, take_profit, trailing, oco_stop, oco_take_profit, activation)
     given |= watching(trigger_by, price_protect)
     if not given:
-        raise typer.BadParameter("give at least one level")
+        raise typer.BadParameter("give at least one term to change, such as --stop, --trailing or --trigger-by")
     with api_client(url) as client:
         _show_order(client.patch(f"/trading/orders/{order_id}", given), "Amended", as_json=as_json)
 

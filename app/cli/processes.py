@@ -12,15 +12,16 @@ from types import FrameType
 from loguru import logger
 from rich.text import Text
 
+from app.cli.banner import announce, prices_of
 from app.cli.console import say
-from app.core.version import VERSION
+from app.config.settings import Settings
 
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 60.0
 _spawning = get_context("spawn")
 
 
-def run_processes(count: int, serve: Callable[[], None]) -> None:
+def run_processes(settings: Settings, count: int, serve: Callable[[], None]) -> None:
     """Run `serve` in so many processes until SIGINT or SIGTERM; exits as a process does that could not start."""
     stopping: list[int] = []
 
@@ -29,7 +30,7 @@ def run_processes(count: int, serve: Callable[[], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), f": {count} API processes. Ctrl-C stops them."))
+    announce(settings, f": {count} API processes. Ctrl-C stops them.", [prices_of(settings)])
     start = partial(_start, serve)
     processes = [start() for _ in range(count)]
     try:

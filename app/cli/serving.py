@@ -19,6 +19,7 @@ from uvicorn.importer import import_from_string
 from uvicorn.supervisors import ChangeReload
 
 from app.api.serving import SERVER_OPTIONS
+from app.cli.banner import announce, prices_of
 from app.cli.client import url_of
 from app.cli.console import say, show_failure
 from app.cli.environment import load_settings
@@ -31,7 +32,6 @@ from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
 from app.core.faults import FaultsInvalid
 from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
-from app.core.version import VERSION
 from app.services.providers.faults import parse_rates
 from app.services.providers.registry import ReplayFileError, read_recording
 
@@ -63,7 +63,7 @@ def serve(
             config = uvicorn.Config(APPLICATION, factory=True, reload=True, reload_dirs=[str(SOURCES)], log_config=None)
             ChangeReload(config, target=run_child, sockets=[listener]).run()
         elif workers > 1:
-            run_processes(workers, partial(run_child, [listener], announces=False))
+            run_processes(settings, workers, partial(run_child, [listener], announces=False))
         else:
             run([listener])
 
@@ -221,24 +221,15 @@ def _log_listening(url: str) -> None:
 def _announce(settings: Settings, url: str, *, is_first: bool) -> None:
     _log_listening(url)
     data_dir = settings.marqetfi_data_dir.resolve()
-    facts = [("serves", f"/api/v1 (the API), /docs, /health; data dir {data_dir}"), ("prices", _feed(settings))]
+    prices = prices_of(settings)
+    facts = [("serves", f"/api/v1 (the API), /docs, /health; data dir {data_dir}"), prices]
     if is_first:
         facts = [
             ("API", f"{url}/api/v1"),
             ("docs", f"{url}/docs"),
             ("health", f"{url}/health"),
             ("data dir", str(data_dir)),
-            ("prices", _feed(settings)),
+            prices,
             ("next", f"in another terminal: marqetfi register --url {url}"),
         ]
-    banner = Text.assemble((f"MarqetFi {VERSION}", "bold green"), " at ", (url, "bold"), ". Ctrl-C stops it.")
-    for name, value in facts:
-        banner += Text.assemble((f"\n  {name:<9}", "dim"), value)
-    say(banner)
-
-
-def _feed(settings: Settings) -> str:
-    if settings.paper_feed == "simulated":
-        return "simulated"
-    again = ", again and again" if settings.paper_replay_loop else ""
-    return f"replay of {', '.join(settings.paper_replay)} at {settings.paper_replay_speed:g}x{again}"
+    announce(settings, Text.assemble(" at ", (url, "bold"), ". Ctrl-C stops it."), facts)

@@ -1,6 +1,6 @@
 """Tables and lists for people: what the API answers, with its exact numbers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
@@ -11,11 +11,14 @@ from rich.text import Text
 
 from app.cli.client import Document
 from app.cli.console import screen
+from app.domain.enums import TriggerBy
 from app.domain.money import USDC_DECIMALS
 
 NOTHING = "-"
 MOST = 1000  # characters across
 BAR = 10  # characters on each side of a bar's middle
+# What a trailing stop keeps from the best price, each with its unit.
+_OFFSETS = {"trailing_stop_distance": "", "trailing_stop_percentage": " %"}
 GAIN, LOSS, CALM = "green", "red", "dim"
 STATUS_STYLES = {
     "open": GAIN,
@@ -112,7 +115,11 @@ def gain(name: str) -> Callable[[Document], Text | str]:
 
 def instant(name: str) -> Callable[[Document], Text | str]:
     """A cell that shows an instant of the API, in UTC to the second."""
-    return lambda row: NOTHING if row[name] is None else Text(row[name][:19].replace("T", " "), style=CALM)
+    return lambda row: NOTHING if row[name] is None else Text(_instant_text(row[name]), style=CALM)
+
+
+def _instant_text(instant: str) -> str:
+    return instant[:19].replace("T", " ")
 
 
 def number_text(value: Decimal | int | None) -> str:
@@ -153,27 +160,50 @@ def status_text(status: str) -> Text:
 
 
 def levels_text(order: Document) -> str:
-    """The prices that an order waits for, in one phrase."""
-    parts = [
-        f"{word} {number_text(order[name])}"
-        for name, word in (("price", "limit"), ("take_profit_price", "take profit"))
-        if order[name] is not None
-    ]
-    if order["oco_stop_price"] is not None:
-        parts.append(f"{number_text(order['oco_stop_price'])} / {number_text(order['oco_take_profit_price'])}")
-    is_trailing = False
-    for name, unit in (("trailing_stop_distance", ""), ("trailing_stop_percentage", " %")):
+    """The prices that an order waits for, and how it watches for them, in one phrase."""
+    return ", ".join([*_fixed_levels(order), *_trailing_levels(order), *_watching(order)]) or NOTHING
+
+
+def _fixed_levels(order: Document) -> Iterator[str]:
+    for name, word in (("price", "limit"), ("take_profit_price", "take profit")):
         if order[name] is not None:
-            is_trailing = True
-            parts.append(f"trails by {number_text(order[name])}{unit}")
-    if order["stop_price"] is not None:
-        # A trailing stop is computed, any other was typed.
-        parts.append(
-            f"now at {number_text(rounded(order['stop_price']))}"
-            if is_trailing
-            else f"stop {number_text(order['stop_price'])}"
-        )
-    return ", ".join(parts) or NOTHING
+            yield f"{word} {number_text(order[name])}"
+    if order["oco_stop_price"] is not None:
+        yield f"{number_text(order['oco_stop_price'])} / {number_text(order['oco_take_profit_price'])}"
+    if order["stop_price"] is not None and not _trails(order):
+        yield f"stop {number_text(order['stop_price'])}"
+
+
+def _trailing_levels(order: Document) -> Iterator[str]:
+    for name, unit in _OFFSETS.items():
+        if order[name] is not None:
+            yield f"trails by {number_text(order[name])}{unit}"
+    if order["activation_price"] is not None:
+        price = number_text(order["activation_price"])
+        yield f"from {price} on" if order["activated_sequence"] is None else f"began at {price}"
+    if order["stop_price"] is not None and _trails(order):
+        # It is computed, any other stop was typed.
+        yield f"now at {number_text(rounded(order['stop_price']))}"
+
+
+def _watching(order: Document) -> Iterator[str]:
+    """How an exit watches the price, where that is not as usual."""
+    if order["trigger_by"] != TriggerBy.MARK:
+        yield f"by {order['trigger_by']}"
+    if order["price_protect"]:
+        yield "protected"
+
+
+def _trails(order: Document) -> bool:
+    return any(order[name] is not None for name in _OFFSETS)
+
+
+def order_status(order: Document) -> Text:
+    """The status of an order, and since when it is held, where it is."""
+    shown = status_text(order["status"])
+    if order["held_since"] is None:
+        return shown
+    return Text.assemble(shown, (f", held since {_instant_text(order['held_since'])}", "bold yellow"))
 
 
 TRADES = (
@@ -225,7 +255,7 @@ ORDERS = (
     Column("Levels", levels_text),
     Column("Triggered at", rough("trigger_price"), is_number=True, is_minor=True),
     Column("Average price", rough("average_price"), is_number=True, is_minor=True),
-    Column("Status", lambda row: status_text(row["status"])),
+    Column("Status", order_status),
     Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
 

@@ -3,6 +3,7 @@
 from celery import Celery
 from rich.text import Text
 
+from app.cli.banner import announce
 from app.cli.console import say
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
@@ -12,7 +13,6 @@ from app.config.settings import Settings
 from app.core import logging
 from app.core.celery_queue import BROKER_FAILURES, declare
 from app.core.logging import struck_out
-from app.core.version import VERSION
 from app.tasks.celery_app import WorkerRuntime, beat_app, worker_app
 
 
@@ -27,7 +27,7 @@ def worker() -> None:
     _declare(app, settings)
     with start_failures():
         runtime.start()
-    _say("worker")
+    announce(settings, " worker. Ctrl-C stops it.")
     options = ["--pool", "threads", "--concurrency", str(settings.worker_jobs), "--queues", settings.broker_queue]
     quiet = ["--without-gossip", "--without-mingle", "--loglevel", settings.log_level]
     try:
@@ -42,7 +42,7 @@ def beat() -> None:
     settings, broker_url = _settings("beat")
     app = beat_app(broker_url, settings)
     _declare(app, settings)
-    _say("beat")
+    announce(settings, " beat. Ctrl-C stops it.")
     app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
     say(Text("Stopped.", style="dim"))
 
@@ -70,7 +70,3 @@ def _declare(app: Celery, settings: Settings) -> None:
             f"RabbitMQ at BROKER_URL cannot be used: {struck_out(str(error))}.",
             hint="BROKER_URL names host, user and virtual host; BROKER_QUEUE a queue of ours.",
         ) from None
-
-
-def _say(command: str) -> None:
-    say(Text.assemble((f"MarqetFi {VERSION}", "bold green"), f" {command}. Ctrl-C stops it."))

@@ -10,7 +10,7 @@ MarqetError
 ├── RateLimited 429
 ├── InternalError 500
 ├── ProviderError 502         PROVIDER_ERROR, TRADE_EXECUTION_FAILED
-├── Unavailable 503           SERVICE_UNAVAILABLE, PRICE_STALE, TRADING_HALTED, PROVIDER_UNAVAILABLE
+├── Unavailable 503           SERVICE_UNAVAILABLE, PRICE_STALE, TRADING_HALTED, PROVIDER_UNAVAILABLE ...
 └── ProviderTimeout 504       the outcome is unknown, never "failed"
 
 CATALOGUE at the end lists every code once; docs/errors.md is written from it.
@@ -81,7 +81,11 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("POSITION_CONFLICT", 409, "The venue nets positions and holds the opposite side of this pair."),
         ErrorCode("LEVERAGE_CONFLICT", 409, "The venue nets positions and holds this pair at another leverage."),
         ErrorCode("LIMIT_EXCEEDED", 409, "A cap of this account is reached; details names it."),
-        ErrorCode("IDEMPOTENCY_IN_FLIGHT", 409, "The first request with this key is still running."),
+        ErrorCode(
+            "IDEMPOTENCY_IN_FLIGHT",
+            409,
+            "The first request with this key is still running; repeat it after Retry-After.",
+        ),
         ErrorCode("REFRESH_IN_PROGRESS", 409, "This refresh token was just exchanged; use the newer one."),
         ErrorCode("PAYLOAD_TOO_LARGE", 413, "The body is larger than allowed."),
         ErrorCode("UNSUPPORTED_MEDIA_TYPE", 415, "Send Content-Type: application/json."),
@@ -94,6 +98,11 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("PRICE_STALE", 503, "The last price is too old to trade on."),
         ErrorCode("TRADING_HALTED", 503, "Trading is halted or reduced for this user, pair, venue or globally."),
         ErrorCode("PROVIDER_UNAVAILABLE", 503, "The venue cannot be reached."),
+        ErrorCode(
+            "ENGINE_UNAVAILABLE",
+            503,
+            "No order engine watches the venue: nothing new is opened; closes and cancels go on.",
+        ),
         ErrorCode(
             "PROVIDER_TIMEOUT", 504, "The venue did not answer in time; its outcome is unknown, watch the order."
         ),

@@ -91,6 +91,8 @@ _EXIT_FIELDS: dict[OrderType, tuple[str, ...]] = {
     OrderType.TRAILING_STOP: ("trailing_stop_distance", "trailing_stop_percentage", "activation_price"),
     OrderType.OCO: ("oco_stop_price", "oco_take_profit_price"),
 }
+# How any exit watches the price.
+_WATCHING = ("trigger_by", "price_protect")
 _OFFSETS = ("trailing_stop_distance", "trailing_stop_percentage")
 # Pairs that say two different things about the same protection.
 _CONTRADICTIONS = (
@@ -129,14 +131,15 @@ def _check_complete(order_type: OrderType, own: Mapping[str, Decimal]) -> None:
     if order_type is OrderType.OCO and len(own) < len(_EXIT_FIELDS[order_type]):
         raise _missing(order_type, (name for name in _EXIT_FIELDS[order_type] if name not in own))
     if order_type is OrderType.TRAILING_STOP and not own.keys() & set(_OFFSETS):
-        raise _conflict(("activation_price",), "it is where a trailing stop begins, and none is asked for")
+        raise _conflict(("activation_price",), "it is where a trailing stop begins, and no trailing stop is asked for")
 
 
 def _check_watched(asked: ExitRequest, exits: list[ExitTerms]) -> None:
     """What says how exits watch the price needs an exit."""
-    idle = [name for name in ("trigger_by", "price_protect") if getattr(asked, name) != getattr(ExitRequest(), name)]
+    idle = [name for name in _WATCHING if getattr(asked, name) != getattr(ExitRequest(), name)]
     if idle and not exits:
-        raise _conflict(idle, "they say how exits watch the price, and none is asked for")
+        says = "it says" if len(idle) == 1 else "they say"
+        raise _conflict(idle, f"{says} how exits watch the price, and no exit is asked for")
 
 
 def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
@@ -173,7 +176,7 @@ def single_exit(order_type: OrderType, asked: ExitRequest) -> ExitTerms:
     exits = exits_of(asked)
     strangers = [name for exit_terms in exits if exit_terms.order_type is not order_type for name in _given(exit_terms)]
     if strangers:
-        raise _conflict(strangers, f"{order_type} does not use them")
+        raise _conflict(strangers, f"{order_type} does not use {'it' if len(strangers) == 1 else 'them'}")
     return exits[0]
 
 
@@ -181,7 +184,9 @@ def amended(current: ExitTerms, changes: ExitChanges) -> ExitTerms:
     """The exit with the given terms changed; a trailing stop may change between distance and percentage."""
     given = _given(changes)
     if not given and changes == ExitChanges():
-        raise InvalidRequest("Name at least one level to change.", code="MISSING_FIELD", fields=list(_level_names()))
+        names = [*_EXIT_FIELDS[current.order_type], *_WATCHING]
+        sentence = f"Name at least one term to change; {current.order_type} has {', '.join(names)}."
+        raise InvalidRequest(sentence, code="MISSING_FIELD", fields=names)
     kept = _given(current)
     if given.keys() & set(_OFFSETS):
         kept = {name: value for name, value in kept.items() if name not in _OFFSETS}

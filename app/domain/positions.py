@@ -5,10 +5,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Protocol
 
 from app.domain.enums import PositionSide
-from app.domain.money import STORED_STEP, USDC_STEP, ZERO, charge_usdc, credit_usdc, stored
+from app.domain.money import STORED_STEP, USDC_STEP, ZERO, charge_usdc, credit_usdc, floor_to
 
 ONE = Decimal(1)
 HUNDRED = Decimal(100)
+ROI_STEP = Decimal("0.0001")
 
 
 class Holding(Protocol):
@@ -104,9 +105,14 @@ def pnl_of(side: PositionSide, size: Decimal, entry_price: Decimal, price: Decim
     return size * move
 
 
+def unrealised_pnl(side: PositionSide, size: Decimal, entry_price: Decimal, mark: Decimal) -> Decimal:
+    """What a position has gained at the mark, as people are shown it: rounded down, as the PnL of a close is."""
+    return credit_usdc(pnl_of(side, size, entry_price, mark))
+
+
 def roi_of(pnl: Decimal, margin: Decimal) -> Decimal:
-    """The return on margin in per cent (12.5 = 12.5 %), cut to the decimals that are kept; 0 without margin."""
-    return stored(pnl / margin * HUNDRED) if margin else ZERO
+    """The return on margin in per cent (12.5 = 12.5 %), rounded down to 0.0001; 0 without margin."""
+    return floor_to(pnl / margin * HUNDRED, ROI_STEP) if margin else ZERO
 
 
 def maintenance_margin(size: Decimal, mark: Decimal, rate: Decimal) -> Decimal:

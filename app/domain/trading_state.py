@@ -82,13 +82,28 @@ class Ruling:
     def refusal(self) -> Unavailable:
         """What a request that may not be sent is answered with: 503 TRADING_HALTED."""
         return Unavailable(
-            f"Trading is {self.state} ({self.scope} {self.key}): {self.reason}.",
+            f"{self._sentence} The reason given: {self.reason}",
             code=HALTED_CODE,
             state=self.state,
             scope=self.scope,
             key=self.key,
             reason=self.reason,
         )
+
+    @property
+    def _sentence(self) -> str:
+        """What is not allowed, and of what."""
+        about = {
+            StateScope.VENUE: f" at {self.key}",
+            StateScope.PAIR: f" of pair {self.key}",
+            StateScope.USER: " of this account",
+        }
+        what = (
+            "nothing is sent"
+            if self.state is TradingState.HALTED
+            else "nothing new is opened, closes and cancels go on"
+        )
+        return f"Trading{about.get(self.scope, '') if self.scope else ''} is {self.state}: {what}."
 
     def require_open(self) -> None:
         """Raise the refusal where nothing new may be opened."""

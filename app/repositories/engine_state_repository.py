@@ -6,7 +6,20 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, CursorResult, Integer, Numeric, delete, func, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    Integer,
+    Interval,
+    Numeric,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeEngine
@@ -103,6 +116,12 @@ class EngineStateRepository:
             Lease.name.in_(names), Lease.holder.is_not(None), Lease.expires_at > func.clock_timestamp()
         )
         return set(await self.session.scalars(held))
+
+    async def time_left(self, names: Collection[str]) -> dict[str, timedelta]:
+        """How long each of the leases still lasts, below zero where it is over; of those that somebody held once."""
+        left = type_coerce(Lease.expires_at - func.clock_timestamp(), Interval)
+        query = select(Lease.name, left).where(Lease.name.in_(names))
+        return dict((await self.session.execute(query)).all())
 
     async def release_lease(self, name: str, token: int) -> None:
         """Let go of a lease, so that another may take it at once."""

@@ -16,6 +16,7 @@ from app.models.trading import LIVE_ENTRIES, LIVE_TRADES, Order, Trade
 # Literals, so that every plan can use the partial indexes.
 _LIVE = text(f"trades.{LIVE_TRADES}")
 _LIVE_ENTRY = text(LIVE_ENTRIES.replace("role", "orders.role").replace("status", "orders.status"))
+_HELD = (Order.held_since.is_not(None), Order.status == OrderStatus.PENDING)
 # An entry that a cancel can be asked for.
 _CANCELLABLE = (OrderStatus.PENDING, OrderStatus.PARTIALLY_FILLED)
 
@@ -89,10 +90,12 @@ class ExposureRepository:
 
     async def held_exits(self, after: int, limit: int) -> Sequence[Order]:
         """Exits whose crossing was let go while trading was halted, with an id above `after`, ascending."""
-        query = select(Order).where(
-            Order.held_since.is_not(None), Order.status == OrderStatus.PENDING, Order.id > after
-        )
+        query = select(Order).where(*_HELD, Order.id > after)
         return (await self.session.scalars(query.order_by(Order.id).limit(limit))).all()
+
+    async def count_held(self) -> int:
+        """How many exits are held."""
+        return (await self.session.scalars(select(func.count()).select_from(Order).where(*_HELD))).one()
 
 
 def _entries() -> Select[Order]:

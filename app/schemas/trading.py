@@ -208,6 +208,9 @@ class OrderResponse(ResponseModel):
     price_protect: bool
     status: OrderStatus
     reason: str | None
+    held_since: datetime | None = Field(
+        description="Since when an exit that was reached is held, because trading is halted"
+    )
     watermark: Number | None
     triggered_leg: TriggeredLeg | None
     trigger_price: Number | None
@@ -285,8 +288,8 @@ class PositionResponse(ResponseModel):
     size: Number
     entry_price: Number
     current_price: Number | None
-    unrealized_pnl: Number | None
-    roi: Number | None = Field(description="Unrealised PnL in per cent of the margin")
+    unrealized_pnl: Number | None = Field(description="At the mark, rounded down to 0.000001 USDC")
+    roi: Number | None = Field(description="Unrealised PnL in per cent of the margin, rounded down to 0.0001")
     liquidation_price: Number | None
     margin: Number
     funding: Number = Field(description="What it has received so far, negative where it was paid")
@@ -303,7 +306,7 @@ class PositionList(ResponseModel):
 
 
 class PortfolioResponse(ResponseModel):
-    """A user's money at one venue in USDC; equity = balance + margin + unrealised PnL."""
+    """A user's money at one venue in USDC, to 6 decimals; equity = balance + margin + unrealised PnL."""
 
     provider: str
     balance: Number

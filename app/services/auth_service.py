@@ -245,7 +245,8 @@ class AuthService:
 
 async def _refuse_taken(work: UnitOfWork, email: str, username: str) -> None:
     if taken := await work.users.taken(email=email, username=username):
-        raise Conflict(f"The {' and the '.join(taken)} is taken.", code="ALREADY_EXISTS", fields=taken)
+        verb = "is" if len(taken) == 1 else "are"
+        raise Conflict(f"The {' and the '.join(taken)} {verb} taken.", code="ALREADY_EXISTS", fields=taken)
 
 
 async def _revoke(work: UnitOfWork, user_id: int, session_id: UUID, reason: str) -> bool:

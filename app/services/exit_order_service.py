@@ -87,7 +87,11 @@ class ExitOrderService:
             order, trade = await self._locked(work, user_id, order_id)
             if order.role is not OrderRole.EXIT:
                 raise Conflict("Only exits can be amended; cancel the entry and place another.", order_id=order.id)
-            if order.status not in (OrderStatus.PENDING, OrderStatus.WAITING) or order.latched_sequence is not None:
+            if order.latched_sequence is not None:
+                raise Conflict(
+                    "The exit has fired and its close is being tried: it cannot be amended.", order_id=order.id
+                )
+            if order.status not in (OrderStatus.PENDING, OrderStatus.WAITING):
                 raise Conflict(f"The order is {order.status} and can no longer be amended.", order_id=order.id)
             pair = self._market.pair(order.pair_id)
             quote = self._market.quote(pair)

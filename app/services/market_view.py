@@ -81,7 +81,10 @@ class MarketView:
         quote = self.quote(pair)
         if not quote.market.is_open:
             raise Conflict(
-                f"{pair.symbol} is closed.", code="MARKET_CLOSED", pair=pair.symbol, next_open=quote.market.next_open
+                f"The market of {pair.symbol} is closed.",
+                code="MARKET_CLOSED",
+                pair=pair.symbol,
+                next_open=quote.market.next_open,
             )
         if quote.is_stale(self._clock.now(), pair.category):
             raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)

@@ -14,7 +14,7 @@ from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, Posi
 from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
 from app.domain.events import EventType, order_event, trade_event
 from app.domain.intents import OpenPayload, close_payload
-from app.domain.lifecycle import OPEN_TRADE
+from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.domain.money import ZERO
 from app.domain.order_rules import check_open, check_times, close_size, side_of
 from app.domain.order_terms import ExitTerms, OpenTerms, fingerprint
@@ -26,6 +26,7 @@ from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import BookedTrade
 from app.services.booking_service import settled_topic
+from app.services.engine_watch import EngineWatch
 from app.services.execution_service import ExecutionService
 from app.services.market_view import MarketView
 from app.services.trade_closing import ENTRY_NOT_WANTED, cancel_rest
@@ -92,13 +93,16 @@ class TradingService:
         broadcast: Broadcast,
         clock: Clock,
         wait_seconds: float,
+        engines: EngineWatch | None = None,
     ) -> None:
+        """`engines` is asked before anything is opened, where no order engine runs in this process."""
         self._uow = uow
         self._market = market
         self._execution = execution
         self._broadcast = broadcast
         self._clock = clock
         self._wait_seconds = wait_seconds
+        self._engines = engines
 
     async def open_trade(self, trader: Trader, terms: OpenTerms, key: RequestKey | None) -> Placed:
         """Place an opening order with its exits; returns once the venue settled, or the wait is over.
@@ -204,6 +208,8 @@ class TradingService:
                 code="CONFLICTING_FIELDS",
                 fields=["asset", "asset_type"],
             )
+        if self._engines is not None:
+            self._engines.require(pair.venue)
         is_resting = terms.order_type is OrderType.LIMIT
         quote = self._market.quote(pair) if is_resting else self._market.tradable_quote(pair)
         watched = self._market.watched_price(pair, terms, side_of(is_long=terms.is_long), quote)
@@ -274,7 +280,7 @@ class TradingService:
             raise Conflict(code="TRADE_CLOSING", trade_id=trade.id)
         if trade.status not in OPEN_TRADE or trade.venue_trade_index is None:
             raise NotFound(
-                f"Trade {trade.pair_id}/{trade.trade_index} is {trade.status} already.",
+                f"Trade {trade.pair_id}/{trade.trade_index} has ended: it is {trade.status}.",
                 code="TRADE_NOT_FOUND",
                 trade_id=trade.id,
                 status=trade.status,
@@ -307,11 +313,7 @@ class TradingService:
             return entry, None
         intent = await cancel_rest(booked, reason, SEND_GRACE)
         if intent is None:
-            raise Conflict(
-                f"The order is {entry.status}; it can be cancelled once it rests.",
-                order_id=entry.id,
-                status=entry.status,
-            )
+            raise Conflict(_why_no_cancel(entry.status), order_id=entry.id, status=entry.status)
         return entry, intent.id
 
     async def _booked(self, work: UnitOfWork, trade: Trade) -> BookedTrade:
@@ -337,6 +339,15 @@ class TradingService:
         finally:
             told.cancel()
             unsubscribe()
+
+
+def _why_no_cancel(status: OrderStatus) -> str:
+    """Why an entry's cancel cannot be asked for."""
+    if status is OrderStatus.PENDING_CANCEL:
+        return "The order is being cancelled already; the venue has not answered yet."
+    if status in LIVE_ORDER:
+        return f"The order is on its way to the venue ({status}): it fills, or it can be cancelled once it rests there."
+    return f"The order has ended: it is {status}, and nothing of it is left to cancel."
 
 
 def _intent(work: UnitOfWork, order: Order, trade: Trade, kind: IntentKind, payload: Mapping[str, object]) -> Intent:

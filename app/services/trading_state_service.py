@@ -40,6 +40,8 @@ class TradingStateService:
         self._board = board
         self._venues = venues
         self._rows: dict[StateKey, TradingStateRow] = {}
+        # Exits that were reached and are held, as of the last refresh.
+        self.held_exits = 0
         self._changed = asyncio.Event()
         broadcast.subscribe(STATES_TOPIC, lambda _: self._tell_change())
 
@@ -47,6 +49,12 @@ class TradingStateService:
     def next_change(self) -> asyncio.Event:
         """Set once somebody tells of a change from now on."""
         return self._changed
+
+    @property
+    def restricted(self) -> Sequence[TradingStateRow]:
+        """The states that are not active, as of the last refresh, the widest scope first."""
+        widest_first = list(StateScope)
+        return sorted(self._rows.values(), key=lambda row: (widest_first.index(row.scope), row.key))
 
     def ruling(self, subject: Subject) -> Ruling:
         """The state that counts for a subject as of the last refresh: a second ago at most while `release` runs."""
@@ -73,9 +81,10 @@ class TradingStateService:
         return row
 
     async def refresh(self) -> None:
-        """Read every state that is not active."""
+        """Read every state that is not active, and how many exits are held."""
         async with self._uow() as work:
             rows = await work.trading_states.restricted()
+            self.held_exits = await work.exposure.count_held()
         self._rows = {(row.scope, row.key): row for row in rows}
 
     async def follow(self) -> None:
@@ -165,17 +174,18 @@ async def change_state(
 ) -> TradingStateRow:
     """Set a state with its audit, and tell every process of it; NotFound for a key of nothing."""
     is_known = False
+    wanted = "Its key is its id."
     match scope:
         case StateScope.GLOBAL:
-            is_known = key == EVERYTHING
+            is_known, wanted = key == EVERYTHING, f"The one key of {scope} is {EVERYTHING}."
         case StateScope.VENUE:
-            is_known = key in venues
+            is_known, wanted = key in venues, f"There is {', '.join(sorted(venues))}."
         case StateScope.PAIR:
-            is_known = await work.pairs.get(_id(key)) is not None
+            is_known = await work.pairs.get(_id(scope, key)) is not None
         case StateScope.USER:
-            is_known = await work.users.get(_id(key)) is not None
+            is_known = await work.users.get(_id(scope, key)) is not None
     if not is_known:
-        raise NotFound(f"There is no {scope} {key}.", scope=scope, key=key)
+        raise NotFound(f"There is no {scope} {key}. {wanted}", scope=scope, key=key)
     work.hint(STATES_TOPIC, b"")
     return await work.trading_states.set_state(scope, key, state, reason, changed_by)
 
@@ -191,8 +201,8 @@ async def _entries_under(row: TradingStateRow, work: UnitOfWork, after: int) -> 
     return await work.exposure.entries_under(row, after, BATCH)
 
 
-def _id(key: str) -> int:
+def _id(scope: StateScope, key: str) -> int:
     """A key as an id; its one spelling, so that no two keys mean the same."""
     if not (key.isascii() and key.isdigit() and len(key) <= 18 and not key.startswith("0")):
-        raise InvalidRequest("The key of a pair or a user is its id.", key=key)
+        raise InvalidRequest(f"The key of a {scope} is its id, such as 12; {key} is none.", scope=scope, key=key)
     return int(key)

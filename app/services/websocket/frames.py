@@ -16,7 +16,7 @@ from app.core.json import decode, encode, rfc3339
 from app.domain.channels import Channel
 from app.domain.enums import PositionSide
 from app.domain.events import EventType
-from app.domain.positions import pnl_of
+from app.domain.positions import unrealised_pnl
 from app.services.providers.base import QuoteBoard
 
 type FrameId = str | int
@@ -173,7 +173,7 @@ class FrameFactory:
         if quote is None:
             return dict(_NO_LIVE_VALUES)
         mark = quote.tick.mark
-        pnl = pnl_of(position.side, position.size, position.entry_price, mark)
+        pnl = unrealised_pnl(position.side, position.size, position.entry_price, mark)
         return {"current_price": mark, "unrealized_pnl": pnl}
 
     def _told(self, kind: EventType, channel: Channel, data: dict[str, Any], at: datetime) -> Members:

@@ -229,4 +229,21 @@ def test_announcements(capsys: pytest.CaptureFixture[str]) -> None:
     serving._announce(replay, "http://127.0.0.1:1", is_first=False)
     assert "replay of BTCUSDT=a.csv at 20x, again and again" in capsys.readouterr().err
     serving._announce(Settings(_env_file=None), "http://127.0.0.1:1", is_first=True)
-    assert "marqetfi register --url http://127.0.0.1:1" in capsys.readouterr().err
+    usual = capsys.readouterr().err
+    assert "marqetfi register --url http://127.0.0.1:1" in usual
+    assert "faults" not in usual
+    assert "netting" not in usual
+
+
+def test_what_nobody_expects_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = Settings(
+        _env_file=None,
+        faults=["open.committed:kill:nth=3"],
+        venue_faults=["late=0.1", "reject=0.1"],
+        paper_netting=True,
+    )
+    serving._announce(odd, "http://127.0.0.1:1", is_first=False)
+    said = capsys.readouterr().err
+    assert "FAULTS=open.committed:kill:nth=3: things go wrong on purpose" in said
+    assert "VENUE_FAULTS=late=0.1,reject=0.1: things go wrong on purpose" in said
+    assert "netting" in said

@@ -51,9 +51,10 @@ def test_trading_is_halted_and_released(run: CliRunner) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("pair", "999999", "halted", "--reason", "x"), 1, "There is no pair 999999."),
-        (("venue", "nowhere", "halted", "--reason", "x"), 1, "There is no venue nowhere."),
-        (("user", "me", "halted", "--reason", "x"), 1, "its id"),
+        (("pair", "999999", "halted", "--reason", "x"), 1, "There is no pair 999999. Its key is its id."),
+        (("venue", "nowhere", "halted", "--reason", "x"), 1, "There is no venue nowhere. There is paper."),
+        (("user", "me", "halted", "--reason", "x"), 1, "The key of a user is its id, such as 12; me is none."),
+        (("global", "some", "halted", "--reason", "x"), 1, "There is no global some. The one key of global is all."),
         (("global", "all", "paused", "--reason", "x"), 2, "paused"),
         (("global", "all", "halted"), 2, "--reason"),
         (("global", "all", "halted", "--reason", " "), 2, "reason"),

@@ -92,7 +92,7 @@ class Installation:
         return not await self.query(UNDER_WAY)
 
     async def expire_locks(self) -> None:
-        """A request that was cut off holds its key for a minute; that minute ends now."""
+        """A request that was cut off holds its key for some seconds; they end now."""
         await self.query(
             "UPDATE idempotency_records SET locked_until = now() - interval '1 second' WHERE locked_until IS NOT NULL"
         )

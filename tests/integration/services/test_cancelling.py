@@ -99,7 +99,7 @@ async def test_an_entry_in_flight_cannot_be_cancelled_yet(desk: Desk, act: Act) 
     desk.venue.will("open", act)
     placed = await desk.open_unsettled()
 
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=r"on its way to the venue .*: it fills, or it can be cancelled once it rests"):
         await desk.exits.cancel(desk.user_id, placed.order.id)
 
 
@@ -269,7 +269,7 @@ async def test_a_cancelled_entry_cannot_be_cancelled_again(desk: Desk) -> None:
     placed = await resting(desk)
     await desk.exits.cancel(desk.user_id, placed.order.id)
 
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="has ended: it is cancelled, and nothing of it is left to cancel"):
         await desk.exits.cancel(desk.user_id, placed.order.id)
 
 

@@ -13,6 +13,8 @@ from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.repositories.engine_state_repository import EngineState
 from app.services.engine_watch import EngineWatch
+from app.services.lease_keeper import LIFE
+from tests.fakes import ManualClock
 from tests.logs import heard
 
 LEASE = "engine:paper"
@@ -25,7 +27,7 @@ def told() -> Iterator[list[str]]:
 
 
 async def test_an_engine_that_nobody_runs_is_missed(container: Container, told: list[str]) -> None:
-    watch = EngineWatch(container.uow, container.directory, [LEASE])
+    watch = EngineWatch(container.uow, container.directory, container.clock, ["paper"])
     with pytest.raises(Unavailable, match=LEASE):
         await watch.ping()
     await watch.check()
@@ -47,7 +49,7 @@ async def test_an_engine_that_nobody_runs_is_missed(container: Container, told: 
 
 async def test_an_engine_that_stands_still_while_prices_come_is_told(container: Container, told: list[str]) -> None:
     pair = container.directory.listed()[0]
-    watch = EngineWatch(container.uow, container.directory, [])
+    watch = EngineWatch(container.uow, container.directory, container.clock, [])
 
     async def see(newest: int, judged: int) -> float:
         at = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,3 +68,36 @@ async def test_an_engine_that_stands_still_while_prices_come_is_told(container: 
     assert await see(30, 20) == 1
     assert told == [f"The order engine stands still at {pair.symbol} while prices come\n"]
     assert await see(40, 40) == 0
+
+
+async def test_nothing_is_opened_where_nobody_would_let_exits_fire(container: Container) -> None:
+    clock = ManualClock()
+    watch = EngineWatch(container.uow, container.directory, clock, ["elsewhere"])
+
+    def refusal() -> Unavailable:
+        with pytest.raises(Unavailable) as caught:
+            watch.require("elsewhere")
+        return caught.value
+
+    never_looked = refusal()
+    await watch.look()
+    assert never_looked.code == refusal().code == "ENGINE_UNAVAILABLE"
+    assert (never_looked.retry_after, never_looked.details) == (5, {"venue": "elsewhere"})
+
+    async with container.uow() as work:
+        token = await work.engine_state.take_lease("engine:elsewhere", "me", LIFE, predecessor_is_dead=False)
+    assert token is not None
+    await watch.look()
+    watch.require("elsewhere")
+    # Nobody looks again, since the database is away: what was seen is believed for its lease and a hand-over.
+    clock.advance(4)
+    watch.require("elsewhere")
+    clock.advance(4)
+    refusal()
+
+    async with container.uow() as work:
+        await work.engine_state.release_lease("engine:elsewhere", token)
+    await watch.look()
+    watch.require("elsewhere")
+    clock.advance(5)
+    refusal()

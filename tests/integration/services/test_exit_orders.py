@@ -200,7 +200,7 @@ async def test_a_latched_exit_cannot_be_amended(desk: Desk) -> None:
     desk.venue.will("close", (Act.REJECT, "BUSY"))
     await desk.fire(order)
 
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="The exit has fired and its close is being tried"):
         await desk.exits.amend(desk.user_id, order.id, ExitChanges(stop_price=Decimal(960)))
 
 

@@ -11,7 +11,7 @@ from app.core.clock import SystemClock
 from app.domain.enums import OrderStatus
 from app.domain.errors import Conflict, IdempotencyKeyReused
 from app.models.event import IdempotencyRecord
-from app.services.idempotency_service import Bound, Fresh, Stored
+from app.services.idempotency_service import LOCK, Bound, Fresh, IdempotencyService, Stored
 from tests.desks import Desk
 from tests.fakes import Act
 from tests.waiting import until
@@ -45,6 +45,17 @@ async def test_the_first_request_runs_and_others_wait_for_its_end(desk: Desk) ->
 
     assert (first, caught.value.code, caught.value.retry_after) == (Fresh(), "IDEMPOTENCY_IN_FLIGHT", 1)
     assert await begin(desk, "k") == Stored(201, b'{"a":1}')
+
+
+async def test_a_key_is_held_for_a_run_and_its_wait_for_the_venue(desk: Desk) -> None:
+    await IdempotencyService(desk.uow, wait_seconds=1000).begin(desk.user_id, "k", ASKED)
+
+    async with desk.uow() as work:
+        record = await work.idempotency.of_key(desk.user_id, "k")
+    assert record is not None
+    assert record.locked_until is not None
+    held = record.locked_until - record.created_at
+    assert abs(held - LOCK - timedelta(seconds=1000)) < timedelta(seconds=1)
 
 
 async def test_the_first_answer_is_the_one_that_is_repeated(desk: Desk) -> None:

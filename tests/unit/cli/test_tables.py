@@ -16,14 +16,17 @@ from app.cli.tables import (
     gain_text,
     levels_text,
     number_text,
+    order_status,
     rounded,
     show,
     status_text,
     text,
 )
 
-NO_LEVELS: dict[str, Any] = dict.fromkeys(
+NO_LEVELS: dict[str, Any] = {"trigger_by": "mark", "price_protect": False} | dict.fromkeys(
     [
+        "activation_price",
+        "activated_sequence",
         "price",
         "stop_price",
         "take_profit_price",
@@ -113,10 +116,27 @@ def test_tables_of_long_numbers_fit_a_terminal(capsys: pytest.CaptureFixture[str
         ({"trailing_stop_distance": 500, "stop_price": Decimal("59500")}, "trails by 500, now at 59,500"),
         ({"trailing_stop_percentage": Decimal("0.5")}, "trails by 0.5 %"),
         ({"oco_stop_price": 1, "oco_take_profit_price": 2}, "1 / 2"),
+        ({"trailing_stop_distance": 250, "activation_price": 60500}, "trails by 250, from 60,500 on"),
+        (
+            {
+                "trailing_stop_distance": 250,
+                "activation_price": 60500,
+                "activated_sequence": 7,
+                "stop_price": Decimal("60262.3"),
+            },
+            "trails by 250, began at 60,500, now at 60,262.3",
+        ),
+        ({"stop_price": 5, "trigger_by": "exit", "price_protect": True}, "stop 5, by exit, protected"),
     ],
 )
 def test_levels(levels: dict[str, Any], phrase: str) -> None:
     assert levels_text({**NO_LEVELS, **levels}) == phrase
+
+
+def test_an_exit_that_is_held_says_since_when() -> None:
+    held = {"status": "pending", "held_since": "2026-11-24T08:10:13.000000Z"}
+    assert order_status(held).plain == "pending, held since 2026-11-24 08:10:13"
+    assert order_status(held | {"held_since": None}).plain == "pending"
 
 
 def test_a_text_of_the_server_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

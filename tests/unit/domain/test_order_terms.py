@@ -194,6 +194,23 @@ def test_an_amendment_cannot_change_what_an_order_is(asked: ExitChanges, code: s
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("order_type", "names"),
+    [
+        (OrderType.STOP_LOSS, ["stop_price"]),
+        (OrderType.TRAILING_STOP, ["trailing_stop_distance", "trailing_stop_percentage", "activation_price"]),
+        (OrderType.OCO, ["oco_stop_price", "oco_take_profit_price"]),
+    ],
+)
+def test_an_amendment_of_nothing_is_told_all_that_can_be_amended(order_type: OrderType, names: list[str]) -> None:
+    current = oco() if order_type is OrderType.OCO else single_exit(order_type, levels(names[0]))
+    with pytest.raises(InvalidRequest) as caught:
+        amended(current, ExitChanges())
+    named = [*names, "trigger_by", "price_protect"]
+    assert (caught.value.code, caught.value.details["fields"]) == ("MISSING_FIELD", named)
+    assert caught.value.message == f"Name at least one term to change; {order_type} has {', '.join(named)}."
+
+
 def test_a_trailing_stop_cannot_get_both_distance_and_percentage() -> None:
     trailing = single_exit(OrderType.TRAILING_STOP, levels("trailing_stop_distance"))
     with pytest.raises(InvalidRequest) as caught:

@@ -23,6 +23,7 @@ from app.domain.positions import (
     pnl_of,
     roi_of,
     size_of,
+    unrealised_pnl,
 )
 
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT
@@ -86,9 +87,25 @@ def test_pnl(side: PositionSide, exit_price: str, pnl: str) -> None:
     assert pnl_of(side, Decimal(2), Decimal(100), Decimal(exit_price)) == Decimal(pnl)
 
 
+@pytest.mark.parametrize(
+    ("side", "mark", "shown"),
+    [
+        (LONG, "110.0000019", "1.000000"),
+        (LONG, "99.9999999", "-0.000001"),
+        (SHORT, "99.9999999", "0"),
+        (SHORT, "110.0000019", "-1.000001"),
+    ],
+)
+def test_what_has_not_been_realised_is_shown_in_base_units_and_never_too_good(
+    side: PositionSide, mark: str, shown: str
+) -> None:
+    assert unrealised_pnl(side, Decimal("0.1"), Decimal(100), Decimal(mark)) == Decimal(shown)
+
+
 def test_roi_is_in_per_cent_and_zero_without_margin() -> None:
     assert roi_of(Decimal("12.5"), Decimal(100)) == Decimal("12.5")
-    assert roi_of(Decimal(-1), Decimal(3)) == Decimal("-33.333333333333333333")
+    assert roi_of(Decimal(-1), Decimal(3)) == Decimal("-33.3334")
+    assert roi_of(Decimal(1), Decimal(3)) == Decimal("33.3333")
     assert roi_of(Decimal(5), ZERO) == ZERO
 
 

@@ -51,6 +51,22 @@ def test_the_strictest_counts_and_of_equals_the_widest(rows: tuple[State, ...], 
 
 
 @pytest.mark.parametrize(
+    ("ruling", "sentence"),
+    [
+        (effective([GLOBAL]), "Trading is reducing: nothing new is opened, closes and cancels go on."),
+        (effective([VENUE]), "Trading at paper is reducing: nothing new is opened, closes and cancels go on."),
+        (effective([PAIR]), "Trading of pair 3 is halted: nothing is sent."),
+        (
+            Ruling(TradingState.HALTED, StateScope.USER, "7", "because"),
+            "Trading of this account is halted: nothing is sent.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_is_held_back_and_what_goes_on(ruling: Ruling, sentence: str) -> None:
+    assert ruling.refusal.message == f"{sentence} The reason given: {ruling.reason}"
+
+
+@pytest.mark.parametrize(
     ("state", "may_open", "may_send"),
     [(TradingState.ACTIVE, True, True), (TradingState.REDUCING, False, True), (TradingState.HALTED, False, False)],
 )

@@ -96,7 +96,7 @@ def test_a_position_is_valued_at_the_mark() -> None:
     frame = factory(Decimal(49000)).of_event(logged("position.updated", POSITION))
     assert frame is not None
     text = frame.text + "}"
-    assert '"unrealized_pnl":100.0123456789012345' in text
+    assert '"unrealized_pnl":100.012345' in text
     assert json.loads(text)["data"]["updated_at"] == "2026-01-05T12:00:00Z"
     unpriced = factory().of_event(logged("position.updated", POSITION))
     assert unpriced is not None

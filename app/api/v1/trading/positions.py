@@ -9,7 +9,7 @@ from app.bootstrap import Container
 from app.domain.errors import Conflict
 from app.domain.lifecycle import LIVE_ORDER
 from app.domain.money import ZERO
-from app.domain.positions import pnl_of, roi_of
+from app.domain.positions import roi_of, unrealised_pnl
 from app.domain.routing import SANDBOX_VENUE
 from app.models.trading import Position, Trade
 from app.schemas.trading import PortfolioResponse, PositionList, PositionResponse
@@ -72,7 +72,7 @@ def _mark(container: Container, pair_id: int) -> Decimal | None:
 
 def _pnl(container: Container, position: Position) -> Decimal | None:
     mark = _mark(container, position.pair_id)
-    return None if mark is None else pnl_of(position.side, position.size, position.entry_price, mark)
+    return None if mark is None else unrealised_pnl(position.side, position.size, position.entry_price, mark)
 
 
 def _position(container: Container, position: Position, trade: Trade, exit_ids: list[int]) -> PositionResponse:

@@ -59,6 +59,7 @@ OPEN_ERRORS = (
     "TRADE_EXECUTION_FAILED",
     "PRICE_STALE",
     "TRADING_HALTED",
+    "ENGINE_UNAVAILABLE",
     "PROVIDER_TIMEOUT",
 )
 # What opening would be refused for, a preview tells in its answer.

@@ -151,7 +151,7 @@ class TestAccount:
 
         assert (position["asset"], position["side"], position["leverage"]) == ("BTC", "long", 10)
         assert (position["size"], position["entry_price"]) == (opened["size"], 50000.5)
-        assert (position["current_price"], position["unrealized_pnl"]) == (51000, 19.9890005)
+        assert (position["current_price"], position["unrealized_pnl"]) == (51000, 19.989)
         assert (position["pair_id"], position["trade_index"]) == (opened["pair_id"], opened["trade_index"])
         assert position["exit_order_ids"] == opened["exit_order_ids"]
         assert position["margin"] == 100

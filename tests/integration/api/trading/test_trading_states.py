@@ -132,6 +132,7 @@ async def test_a_halt_holds_exits_and_the_first_tick_after_it_decides(
 
     await market.at(48_500)
     await until_event(trader, "order.updated held")
+    assert (await trader.order(stop))["held_since"] is not None
     await market.at(48_400)
     refusal(await trader.ask_open(), 503, "TRADING_HALTED")
     refusal(await trader.close(held), 503, "TRADING_HALTED")
@@ -142,10 +143,44 @@ async def test_a_halt_holds_exits_and_the_first_tick_after_it_decides(
     await until_event(trader, "order.updated released")
 
     await market.at(49_500)
-    assert (await trader.order(stop))["status"] == "pending"
+    order = await trader.order(stop)
+    assert (order["status"], order["held_since"]) == ("pending", None)
     await market.at(48_900)
     assert (await trader.until_order(stop, "filled"))["trigger_price"] == 48_900
     assert (await trader.events()).count("order.triggered stop") == 1
+
+
+async def test_health_tells_what_is_held_back_and_stays_well(
+    client: httpx2.AsyncClient, trader: Trader, market: HandMarket, operator: Operator
+) -> None:
+    async def told() -> dict[str, Any]:
+        answer = await client.get("/health")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+        found: dict[str, Any] = answer.json()["trading"]
+        return found
+
+    assert await told() == {"held_back": [], "users_held_back": 0, "held_exits": 0}
+    await trader.open(stop_price=49_000)
+    await operator.set("user", trader.person.id, "halted")
+    await operator.set("pair", market.pair_id(symbol="EURUSD"), "reducing")
+    await operator.set("global", "all", "reducing")
+    await market.at(48_500)
+    await until_event(trader, "order.updated held")
+
+    async def has_held() -> bool:
+        return bool((await told())["held_exits"])
+
+    await until(has_held)
+    assert await told() == {
+        "held_back": [
+            {"scope": "global", "key": "all", "state": "reducing"},
+            {"scope": "pair", "key": str(market.pair_id(symbol="EURUSD")), "state": "reducing"},
+        ],
+        # Nobody is named to whoever asks.
+        "users_held_back": 1,
+        "held_exits": 1,
+    }
+    assert (await client.get("/health/ready")).status_code == 200
 
 
 async def test_a_stop_that_is_still_crossed_fires_at_the_first_tick_after_the_release(
