@@ -28,6 +28,8 @@ SHOWN = {
     "tour-prices": ['"pair":"BTCUSDT"', '"code":"PAIR_NOT_FOUND"'],
     "tour-trade": ['"status":"success"', '"side":"short"', '"status":"partially_closed"'],
     "tour-error": ['"code":"STOP_WRONG_SIDE"'],
+    "tour-safety": [r'"refusals":\[\]', '"open_trades"', '"armed":true', "from 61,500 on"],
+    "tour-halt": ["is halted now", '"code":"TRADING_HALTED"', "is active now"],
 }
 SECONDS = 180.0
 
