@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from app.api import errors
+from app.api.asyncapi import asyncapi
 from app.api.health import health
 from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, HostNames, RequestContext
 from app.api.routing import MarqetRoute, operation_id
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = serving_p
     app.router.route_class = MarqetRoute
     errors.install(app, clock)
     app.include_router(health)
+    app.include_router(asyncapi)
     app.include_router(api)
     app.include_router(websocket_routes)
     return app

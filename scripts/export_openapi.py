@@ -1,30 +1,47 @@
-"""Writes the OpenAPI snapshot, docs/openapi.json, so that a change of the API shows in review.
+"""Writes the snapshots docs/openapi.json and docs/asyncapi.json, so that a change of the API shows in review.
 
 python -m scripts.export_openapi
 """
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from app.api import asyncapi
 from app.config.settings import Settings
 from app.main import create_app
 
-SNAPSHOT = Path(__file__).parents[1] / "docs" / "openapi.json"
+DOCS = Path(__file__).parents[1] / "docs"
+SNAPSHOT = DOCS / "openapi.json"
+ASYNCAPI_SNAPSHOT = DOCS / "asyncapi.json"
 
 
 def document() -> str:
-    """The document that the application serves, in a form whose lines can be compared."""
-    served = create_app(Settings(_env_file=None)).openapi()
+    """The OpenAPI document that the application serves."""
+    return _lines(create_app(Settings(_env_file=None)).openapi())
+
+
+def asyncapi_document() -> str:
+    """The AsyncAPI document that it serves."""
+    return _lines(asyncapi.document())
+
+
+def _lines(served: object) -> str:
+    """A document in a form whose lines can be compared."""
     return json.dumps(served, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+SNAPSHOTS: Mapping[Path, Callable[[], str]] = {SNAPSHOT: document, ASYNCAPI_SNAPSHOT: asyncapi_document}
+
+
 def main() -> int:
-    """Write the snapshot, and say whether it changed."""
-    text = document()
-    is_new = not SNAPSHOT.exists() or SNAPSHOT.read_text(encoding="utf-8") != text
-    SNAPSHOT.write_text(text, encoding="utf-8")
-    print(f"{SNAPSHOT.name}: {'written' if is_new else 'unchanged'}")
+    """Write the snapshots, and say of each whether it changed."""
+    for path, written in SNAPSHOTS.items():
+        text = written()
+        is_new = not path.exists() or path.read_text(encoding="utf-8") != text
+        path.write_text(text, encoding="utf-8")
+        print(f"{path.name}: {'written' if is_new else 'unchanged'}")
     return 0
 
 

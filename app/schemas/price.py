@@ -12,8 +12,8 @@ PairName = Annotated[SafeStr, Field(min_length=1, max_length=40, examples=["BTCU
 INSTANT = "2025-01-21T12:00:00Z"
 
 
-class PriceResponse(ResponseModel):
-    """A pair's price; `price` is the mark, (bid + ask) / 2, in quote units."""
+class PriceFacts(ResponseModel):
+    """What a tick says of a pair's price; `price` is the mark, (bid + ask) / 2, in quote units."""
 
     pair: str = Field(examples=["BTCUSDT"])
     price: Number = Field(examples=[45000.0])
@@ -24,11 +24,16 @@ class PriceResponse(ResponseModel):
     bid: Number = Field(examples=[44999.5])
     ask: Number = Field(examples=[45000.5])
     received_at: datetime = Field(examples=[INSTANT])
-    age_ms: int = Field(ge=0, description="Milliseconds since it was received", examples=[120])
     stale: bool = Field(description="Too old to trade on", examples=[False])
     market_open: bool = Field(examples=[True])
     next_open: datetime | None = Field(description="When a closed market opens, where that is known", examples=[None])
     sequence: int = Field(description="Grows with every tick of the pair", examples=[1042])
+
+
+class PriceResponse(PriceFacts):
+    """A pair's price; `price` is the mark, (bid + ask) / 2, in quote units."""
+
+    age_ms: int = Field(ge=0, description="Milliseconds since it was received", examples=[120])
 
 
 class PriceError(ResponseModel):

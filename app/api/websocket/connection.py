@@ -12,11 +12,12 @@ from app.api.dependencies import container_of
 from app.api.errors import named
 from app.api.websocket.admission import admit, identity_of
 from app.api.websocket.allowance import Allowance
-from app.api.websocket.messages import AuthData, ClientMessage, MessageType, echoable, parse_message, read_as
+from app.api.websocket.messages import echoable, parse_message, read_as
 from app.api.websocket.subscriptions import subscribe, unsubscribe
 from app.bootstrap import Container
 from app.core.json import rfc3339
 from app.domain.errors import Forbidden, InvalidRequest, MarqetError, RateLimited, Unauthorized
+from app.schemas.websocket import AuthData, ClientMessage, MessageType
 from app.services.websocket.connections import Connection, Identity
 from app.services.websocket.frames import Members
 from app.services.websocket.outbox import Closing

@@ -1,74 +1,17 @@
-"""The messages that a client may send, read as strictly as HTTP bodies are."""
+"""Frames from a client as messages: read as strictly as HTTP bodies are, refused with the same codes."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field, StrictInt, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 
 from app.api.errors import describe
 from app.api.strict_json import load_strict
 from app.core.json import encode
 from app.domain.channels import Channel
 from app.domain.errors import InvalidRequest
-from app.schemas.base import MAX_ID, RequestModel, SafeStr, storable_text
-
-MAX_TRADE_IDS = 1000
-MAX_MESSAGE_ID = 64
-
-
-class MessageType(StrEnum):
-    """What a client may ask for."""
-
-    AUTH = "auth"
-    SUBSCRIBE = "subscribe"
-    UNSUBSCRIBE = "unsubscribe"
-    PING = "ping"
-
-
-def _message_id(value: object) -> object:
-    is_text = isinstance(value, str) and len(value) <= MAX_MESSAGE_ID
-    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID
-    if not (is_text or is_number):
-        raise PydanticCustomError("message_id", "An id is a text of at most 64 characters, or a whole number")
-    return storable_text(value) if isinstance(value, str) else value
-
-
-type MessageId = Annotated[str | int, BeforeValidator(_message_id)]
-type TradeId = Annotated[StrictInt, Field(ge=1, le=MAX_ID)]
-
-
-class ClientMessage(RequestModel):
-    """Any message: `id` is the client's own and comes back in the answer."""
-
-    type: MessageType
-    channel: Channel | None = None
-    data: dict[str, Any] | None = None
-    id: MessageId | None = None
-
-
-class AuthData(RequestModel):
-    """`data` of auth."""
-
-    token: Annotated[SafeStr, Field(min_length=1, max_length=8192)]
-
-
-class PricesData(RequestModel):
-    """`data` of subscribe and unsubscribe on prices; any name of a pair is understood."""
-
-    pairs: Annotated[list[Annotated[SafeStr, Field(min_length=1, max_length=32)]], Field(min_length=1)]
-
-
-class ChannelData(RequestModel):
-    """`data` of subscribe on the user's own channels; `since` resumes after a sequence of the event log."""
-
-    since: Annotated[StrictInt, Field(ge=0, le=MAX_ID)] | None = None
-
-
-class TradesData(ChannelData):
-    """`data` of subscribe and unsubscribe on trades; without `trade_ids` all of them."""
-
-    trade_ids: Annotated[list[TradeId], Field(min_length=1, max_length=MAX_TRADE_IDS)] | None = None
+from app.schemas.base import RequestModel
+from app.schemas.websocket import ClientMessage, MessageType
 
 
 def parse_message(text: str) -> ClientMessage:

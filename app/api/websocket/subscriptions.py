@@ -1,9 +1,10 @@
 """What subscribe and unsubscribe mean, channel by channel."""
 
 from app.api.errors import describe
-from app.api.websocket.messages import ChannelData, ClientMessage, PricesData, TradesData, read_as
+from app.api.websocket.messages import read_as
 from app.domain.channels import Channel
 from app.domain.errors import Conflict, NotFound
+from app.schemas.websocket import ChannelData, ChosenTrades, ClientMessage, NoData, PricesData, TradesData
 from app.services.websocket.connections import Connection, Identity, Wish
 from app.services.websocket_service import WebSocketManager
 
@@ -21,7 +22,8 @@ async def subscribe(hub: WebSocketManager, connection: Connection, identity: Ide
             await hub.subscribe(connection, Wish(channel, pairs=pairs, frame_id=message.id))
         _refuse(unknown)
         return
-    filters = read_as(_data_model(channel), message.data or {}, at="data")
+    model = TradesData if channel is Channel.TRADES else ChannelData
+    filters = read_as(model, message.data or {}, at="data")
     wish = Wish(channel, trade_ids=_trade_ids(filters), since=filters.since, frame_id=message.id)
     await hub.subscribe(connection, wish)
 
@@ -40,7 +42,8 @@ async def unsubscribe(
             hub.unsubscribe(connection, Wish(channel, pairs=pairs, frame_id=message.id))
         _refuse(unknown)
     else:
-        filters = read_as(_data_model(channel), message.data, at="data")
+        model: type[ChosenTrades | NoData] = ChosenTrades if channel is Channel.TRADES else NoData
+        filters = read_as(model, message.data, at="data")
         hub.unsubscribe(connection, Wish(channel, trade_ids=_trade_ids(filters), frame_id=message.id))
 
 
@@ -50,12 +53,8 @@ def _channel_of(message: ClientMessage) -> Channel:
     return message.channel
 
 
-def _data_model(channel: Channel) -> type[ChannelData]:
-    return TradesData if channel is Channel.TRADES else ChannelData
-
-
-def _trade_ids(data: ChannelData) -> frozenset[int] | None:
-    return frozenset(data.trade_ids) if isinstance(data, TradesData) and data.trade_ids else None
+def _trade_ids(data: ChannelData | ChosenTrades | NoData) -> frozenset[int] | None:
+    return frozenset(data.trade_ids) if isinstance(data, TradesData | ChosenTrades) and data.trade_ids else None
 
 
 async def _resolved(

@@ -9,6 +9,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.published import check_frame
 from tests.servers import RunningServer
 from tests.waiting import DEADLINE_SECONDS
 
@@ -26,9 +27,11 @@ class Socket:
         await self.connection.send(json.dumps(message))
 
     async def receive(self) -> Frame:
-        """The next frame, whatever it is."""
+        """The next frame, whatever it is; it must be one of those that are published."""
         async with asyncio.timeout(DEADLINE_SECONDS):
-            frame: Frame = json.loads(await self.connection.recv())
+            text = await self.connection.recv()
+        check_frame(text)
+        frame: Frame = json.loads(text)
         self.seen.append(frame)
         return frame
 

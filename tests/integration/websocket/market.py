@@ -12,6 +12,7 @@ from app.domain.trading import PairListing
 from app.models.market import Pair
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.schemas.event_catalogue import CATALOGUE
 from app.services.pair_directory import PairDirectory
 from app.services.providers.feed import FeedSlice, FeedStart
 
@@ -150,8 +151,9 @@ class Desk:
             )
         return trade
 
-    async def note(self, user_id: int, *, times: int = 1, **data: object) -> None:
-        """Write events that need no rows: `data.number` counts up from 0."""
+    async def note(self, user_id: int, *, times: int = 1, **changes: object) -> None:
+        """Write events that need no rows: `data.trade_index` counts up from 0."""
         async with self.uow() as work:
             for number in range(times):
-                work.emit(Event(user_id, EventType.TRADE_UPDATED, {"trade_id": 0, "number": number, **data}))
+                data = CATALOGUE[EventType.TRADE_UPDATED].example | {"trade_id": 0, "trade_index": number, **changes}
+                work.emit(Event(user_id, EventType.TRADE_UPDATED, data))

@@ -24,6 +24,10 @@ def subscribing(channel: str, data: Any) -> str:
     return json.dumps({"type": "subscribe", "channel": channel, "data": data})
 
 
+def unsubscribing(channel: str, data: Any) -> str:
+    return json.dumps({"type": "unsubscribe", "channel": channel, "data": data})
+
+
 BAD = [
     ("", "INVALID_JSON"),
     ("hello", "INVALID_JSON"),
@@ -59,6 +63,9 @@ BAD = [
     (subscribing("trades", {"since": "3"}), "VALIDATION_ERROR"),
     (subscribing("positions", {"trade_ids": [1]}), "VALIDATION_ERROR"),
     (subscribing("positions", []), "VALIDATION_ERROR"),
+    (unsubscribing("trades", {"since": 3}), "VALIDATION_ERROR"),
+    (unsubscribing("positions", {"since": 3}), "VALIDATION_ERROR"),
+    (unsubscribing("deposits", {"deposit_ids": [1]}), "VALIDATION_ERROR"),
     ('{"type":"auth"}', "VALIDATION_ERROR"),
     ('{"type":"auth","data":{"token":""}}', "VALIDATION_ERROR"),
 ]

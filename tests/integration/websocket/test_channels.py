@@ -1,11 +1,11 @@
-"""The channels of a user's own: trades and orders, positions, deposits."""
+"""The channels of a user's own: trades and orders, positions."""
 
 from decimal import Decimal
 
 from app.bootstrap import Container
 from app.domain.channels import Channel
 from app.domain.enums import TradeStatus
-from app.domain.events import Event, EventType, position_event, trade_event
+from app.domain.events import EventType, position_event, trade_event
 from tests.factories import Person, create_person
 from tests.integration.websocket.client import Frame, Socket, open_socket
 from tests.integration.websocket.market import Desk, HandFeed
@@ -104,17 +104,6 @@ async def test_a_position_that_changed_is_told_by_its_event_and_valued_by_its_ne
         assert moved["data"]["unrealized_pnl"] == 1000
 
 
-async def test_deposits_are_told_with_their_data(server: RunningServer, desk: Desk, person: Person) -> None:
-    async with open_socket(server, token=person.access_token) as socket:
-        await subscribed(socket, "deposits")
-        async with desk.uow() as work:
-            data = {"deposit_id": 789, "status": "processing", "swap_status": "processing", "swap_progress": 75.5}
-            work.emit(Event(person.id, EventType.SWAP_PROCESSING, data))
-        update = await socket.receive()
-        assert (update["type"], update["channel"], update["sequence"]) == ("deposit_update", "deposits", 1)
-        assert update["data"] == {**data, "event": "swap.processing"}
-
-
 async def test_every_connection_of_a_user_is_told_and_nobody_elses(
     server: RunningServer, container: Container, desk: Desk, person: Person
 ) -> None:
@@ -178,7 +167,15 @@ async def test_a_moving_stop_is_shown_to_those_who_watch_its_trade_and_is_no_eve
     container: Container, server: RunningServer, desk: Desk, person: Person
 ) -> None:
     trade, other = await desk.open_trade(person.id), await desk.open_trade(person.id)
-    stop = {"event": "order.stop_moved", "status": "stop_moved", "order_id": 7, "trade_id": trade.id}
+    stop = {
+        "event": "order.stop_moved",
+        "status": "stop_moved",
+        "order_id": 7,
+        "trade_id": trade.id,
+        "stop_price": 49500.5,
+        "watermark": 50000.5,
+        "updated_at": "2026-01-05T12:00:00Z",
+    }
     async with (
         open_socket(server, token=person.access_token) as all_trades,
         open_socket(server, token=person.access_token) as this_trade,

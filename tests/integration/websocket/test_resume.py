@@ -38,7 +38,7 @@ async def test_a_client_resumes_where_it_was(server: RunningServer, desk: Desk, 
         answer, frames = await resume(socket, 2)
         assert answer["data"] == {"sequence": 5, "recovered": True}
         assert logged(frames) == [3, 4, 5]
-        assert [frame["data"]["number"] for frame in frames] == [2, 3, 4]
+        assert [frame["data"]["trade_index"] for frame in frames] == [2, 3, 4]
         await desk.note(person.id)
         assert (await socket.receive())["sequence"] == 6
         for since, wanted in ((6, []), (0, [1, 2, 3, 4, 5, 6])):

@@ -42,7 +42,7 @@ async def write_for(healthy: Socket, desk: Desk, person: Person) -> None:
     """Write large events, each of which a healthy reader has before the next is written."""
     await healthy.ask(type="subscribe", channel="trades")
     for number in range(1, WRITTEN + 1):
-        await desk.note(person.id, filling=LARGE)
+        await desk.note(person.id, reason=LARGE)
         assert (await healthy.receive())["sequence"] == number
 
 
