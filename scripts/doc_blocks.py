@@ -7,17 +7,16 @@ from itertools import groupby
 from pathlib import Path
 
 from app.domain.errors import CATALOGUE
-from app.domain.events import EventType
 from app.domain.lifecycle import INTENT_MOVES, ORDER_MOVES, TRADE_MOVES, Moves
 from app.domain.money import plain
 from app.domain.trading import PairListing
+from app.schemas.event_catalogue import CATALOGUE as EVENT_TYPES
 from app.services.providers.paper.catalogue import CATALOGUE as PAPER_PAIRS
 from scripts.doc_examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTION = re.compile(r"# --- (.+?) -+")
 SETTING = re.compile(r"#([A-Z0-9_]+)=(.*)")
-TOLD_BY_NOW = ("trade", "order", "position")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -70,9 +69,12 @@ def moves[S: StrEnum](lifecycle: Moves[S]) -> str:
 
 
 def event_types() -> str:
-    """The types that stand in the log, with the channel that tells each."""
-    told = [kind for kind in EventType if kind.partition(".")[0] in TOLD_BY_NOW]
-    return table(("type", "WebSocket channel"), [[f"`{kind}`", f"`{kind.channel}`"] for kind in told])
+    """The types that stand in the log, with the channel that tells each, and what it means."""
+    rows = [
+        [f"`{row.type}`", f"`{row.type.channel}`" if row.type.channel else "-", row.description]
+        for row in EVENT_TYPES.values()
+    ]
+    return table(("type", "WebSocket channel", "means"), rows)
 
 
 def pairs() -> str:

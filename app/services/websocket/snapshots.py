@@ -9,8 +9,9 @@ from app.core.json import rfc3339
 from app.domain.channels import Channel
 from app.domain.enums import TradeStatus
 from app.domain.errors import NotFound
-from app.domain.events import EventType, order_event, position_event, trade_event
+from app.domain.events import EventType, deposit_event, order_event, position_event, trade_event
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
+from app.models.deposit import Deposit, TokenSwap
 from app.models.event import Event
 from app.models.trading import Order, Position, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -24,6 +25,8 @@ _UNFINISHED_TRADE = [TradeStatus.PENDING, TradeStatus.SUBMITTED, *OPEN_TRADE]
 
 # None: every trade.
 type TradeFilter = frozenset[int] | None
+# A deposit stands with its latest swap.
+type Shown = Trade | Order | Position | tuple[Deposit, TokenSwap | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +78,16 @@ class ChannelSnapshots:
         return Snapshot(last, wanted, recovered=True)
 
     async def _rows(self, user_id: int, channel: Channel, trade_ids: TradeFilter) -> Snapshot:
-        read = _READERS.get(channel)
         async with self._uow() as work:
             sequence = await work.events.freeze(user_id)
-            rows = await read(work, user_id, trade_ids) if read else []
+            rows = await _READERS[channel](work, user_id, trade_ids)
             stops = await live_stops(work, [row for row in rows if isinstance(row, Order)])
         shown = [self._frames.of_now(channel.update_type, channel, self._data_of(row, stops)) for row in rows]
         return Snapshot(sequence, [as_snapshot(frame) for frame in shown])
 
-    def _data_of(self, row: Trade | Order | Position, stops: Mapping[int, LiveStop]) -> Members:
+    def _data_of(self, row: Shown, stops: Mapping[int, LiveStop]) -> Members:
+        if isinstance(row, tuple):
+            return {**deposit_event(EventType.DEPOSIT_PROCESSING, *row).data, "event": None}
         if isinstance(row, Trade):
             return {**trade_event(EventType.TRADE_UPDATED, row).data, "trade_status": row.status, "event": None}
         if isinstance(row, Order):
@@ -118,9 +122,14 @@ async def _positions(work: UnitOfWork, user_id: int, _: TradeFilter) -> Sequence
     return await work.positions.open_for(user_id)
 
 
-_READERS: dict[Channel, Callable[[UnitOfWork, int, TradeFilter], Awaitable[Sequence[Trade | Order | Position]]]] = {
+async def _deposits(work: UnitOfWork, user_id: int, _: TradeFilter) -> Sequence[tuple[Deposit, TokenSwap | None]]:
+    return await work.deposits.live_of(user_id)
+
+
+_READERS: dict[Channel, Callable[[UnitOfWork, int, TradeFilter], Awaitable[Sequence[Shown]]]] = {
     Channel.TRADES: _trades,
     Channel.POSITIONS: _positions,
+    Channel.DEPOSITS: _deposits,
 }
 
 
