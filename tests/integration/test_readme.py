@@ -127,6 +127,8 @@ def checkout() -> Iterator[Checkout]:
                 (folder / entry.name).symlink_to(entry)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         own = {"PORT": str(free_port()), "MARQETFI_DATA_DIR": "data", "XDG_CONFIG_HOME": str(folder / "config")}
+        # A loaded machine fills later than a reader's.
+        own["TRADE_WAIT_SECONDS"] = "30"
         yield Checkout(folder, {**kept, **own})
 
 
