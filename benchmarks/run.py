@@ -11,13 +11,14 @@ import os
 import pkgutil
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 FOLDER = Path(__file__).parent
@@ -72,14 +73,24 @@ def main(chosen: Sequence[str]) -> int:
     if unknown:
         console.print(f"No benchmark {', '.join(sorted(unknown))}; there are: {', '.join(names())}", style="red")
         return 2
-    rows: list[dict[str, Any]] = []
-    for name in chosen or names():
-        with console.status(f"Measuring {name}"):
-            rows += measure(name)
+    rows = [row for name in _told(console, chosen or names()) for row in measure(name)]
     console.print(table(rows))
     machine = {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count()}
     LATEST.write_text(json.dumps({**machine, "rows": rows}, indent=2) + "\n")
     return 0
+
+
+def _told(console: Console, chosen: Sequence[str]) -> Iterator[str]:
+    """Each of the names in its turn, told: above a bar on a terminal, as a line anywhere else."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("", total=len(chosen))
+        for number, name in enumerate(chosen, 1):
+            told = f"measuring {name} ({number} of {len(chosen)})"
+            progress.update(bar, description=told, completed=number - 1)
+            if not console.is_terminal:
+                console.print(told)
+            yield name
 
 
 if __name__ == "__main__":

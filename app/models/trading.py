@@ -79,6 +79,7 @@ class Trade(Base, Timestamped):
         enum_check("status", TradeStatus),
         UniqueConstraint("user_id", "pair_id", "trade_index"),
         Index("ix_trades_user_id_id", "user_id", "id"),
+        Index("ix_trades_user_id_status_id", "user_id", "status", "id"),
         Index("ix_trades_user_id_opened_at", "user_id", "opened_at", postgresql_where=text("opened_at IS NOT NULL")),
         Index("ix_trades_user_id_closed_at", "user_id", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
         Index("ix_trades_pair_id_open", "pair_id", postgresql_where=text("status IN ('open', 'closing')")),
@@ -170,6 +171,7 @@ class Order(Base, Timestamped):
         enum_check("triggered_leg", TriggeredLeg),
         UniqueConstraint("user_id", "client_order_id"),
         Index("ix_orders_user_id_id", "user_id", "id"),
+        Index("ix_orders_user_id_status_id", "user_id", "status", "id"),
         Index("ix_orders_pair_id_watched", "pair_id", postgresql_where=text(WATCHED_EXITS)),
         Index("ix_orders_user_id_watched", "user_id", "id", postgresql_where=text(WATCHED_EXITS)),
         Index(

@@ -1,6 +1,6 @@
 """The base of all repositories: get, lock, add, keyset pages, and compare-and-set moves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Any, cast
@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -72,6 +73,27 @@ class Repository[M: Base]:
         if before is not None:
             query = query.where(row_id < before)
         return await self.all_of(query.order_by(row_id.desc()).limit(limit))
+
+    async def page_of_statuses(
+        self, query: Select[M], statuses: Iterable[StrEnum], *, before: int | None, limit: int
+    ) -> Sequence[M]:
+        """A page of the rows of a query that have one of the statuses.
+
+        Each status is read by itself, and no further than a page: rows that have none of them are never looked at.
+        """
+        model = cast(Any, self.model)
+        if before is not None:
+            query = query.where(model.id < before)
+        ids = [
+            query.where(model.status == status)
+            .with_only_columns(model.id)
+            .order_by(model.id.desc())
+            .limit(limit)
+            .subquery()
+            for status in sorted(set(statuses))
+        ]
+        among = union_all(*(select(each.c.id) for each in ids))
+        return await self.all_of(select(self.model).where(model.id.in_(among)).order_by(model.id.desc()).limit(limit))
 
 
 class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):

@@ -52,12 +52,12 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         before: int | None,
         limit: int,
     ) -> Sequence[Order]:
-        """A user's orders, newest first, of the statuses and the trade named (all when None)."""
+        """A user's orders, newest first, of the statuses and the trade named (all when there is none)."""
         query = _owned(user_id)
-        if statuses is not None:
-            query = query.where(Order.status.in_(statuses))
         if trade_id is not None:
             query = query.where(Order.trade_id == trade_id)
+        if statuses:
+            return await self.page_of_statuses(query, statuses, before=before, limit=limit)
         return await self.page(query, before=before, limit=limit)
 
     async def of_trade(self, trade_id: int) -> Sequence[Order]:

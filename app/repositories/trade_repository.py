@@ -60,10 +60,10 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
     async def of_user(
         self, user_id: int, *, statuses: Sequence[TradeStatus] | None, before: int | None, limit: int
     ) -> Sequence[Trade]:
-        """A user's trades, newest first, of the statuses named (all when None)."""
+        """A user's trades, newest first, of the statuses named (all when there is none)."""
         query = select(Trade).where(Trade.user_id == user_id)
-        if statuses is not None:
-            query = query.where(Trade.status.in_(statuses))
+        if statuses:
+            return await self.page_of_statuses(query, statuses, before=before, limit=limit)
         return await self.page(query, before=before, limit=limit)
 
     async def open_at_venue(self, provider: str) -> Sequence[Trade]:

@@ -1,4 +1,4 @@
-"""What results by day need.
+"""What results by day, and pages of a status, need.
 
 Each index is passed over where it is there already: on a large database it can be made beforehand, concurrently.
 
@@ -41,6 +41,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_analytics_progress")),
     )
     _index_what_days_are_made_of()
+    for table in ("orders", "trades"):
+        name = f"ix_{table}_user_id_status_id"
+        op.create_index(name, table, ["user_id", "status", "id"], unique=False, if_not_exists=True)
 
 
 def _index_what_days_are_made_of() -> None:
@@ -67,6 +70,8 @@ def _index_what_days_are_made_of() -> None:
 
 def downgrade() -> None:
     """Undo."""
+    for table in ("trades", "orders"):
+        op.drop_index(f"ix_{table}_user_id_status_id", table_name=table)
     op.drop_index("ix_funding_payments_venue_account_id_created_at", table_name="funding_payments")
     for column in ("closed_at", "opened_at"):
         op.drop_index(f"ix_trades_user_id_{column}", table_name="trades")
