@@ -1,6 +1,7 @@
 """The catalogue of events: every type is in it, and its schemas say what the events tell."""
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from app.domain.enums import (
     TriggerBy,
 )
 from app.domain.events import Event, EventType, deposit_event, order_event, position_event, trade_event
+from app.domain.webhooks import disabled_event
 from app.schemas.event_catalogue import CATALOGUE, EventDescription
 from app.schemas.event_data import TradeEventData
 
@@ -89,6 +91,9 @@ WRITTEN = [
     position_event(POSITION, "opened"),
     deposit_event(EventType.DEPOSIT_CREATED, DEPOSIT),
     deposit_event(EventType.SWAP_PROCESSING, DEPOSIT, SWAP, "broadcast"),
+    disabled_event(
+        Row(url="https://example.com", disabled_reason="gone", disabled_at=datetime(2026, 1, 5, tzinfo=UTC))
+    ),
 ]
 
 
