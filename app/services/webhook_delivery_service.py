@@ -75,6 +75,8 @@ class WebhookDeliveryService:
         broadcast: Broadcast,
         clock: Clock,
         limits: DeliveryLimits,
+        *,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._uow = uow
         self._post = post
@@ -82,6 +84,7 @@ class WebhookDeliveryService:
         self._broadcast = broadcast
         self._clock = clock
         self._limits = limits
+        self._stop_seconds = stop_seconds
         self._lease = timedelta(seconds=limits.timeout_seconds) + LEASE_MARGIN
         self._holder = secrets.token_hex(8)
         self._under_way: dict[tuple[int, int], Attempt] = {}
@@ -222,7 +225,7 @@ class WebhookDeliveryService:
     async def _wind_up(self) -> None:
         """Give what is under way a moment to end, record it, and let go of the rest."""
         if self._sending:
-            await asyncio.wait(self._sending, timeout=STOP_SECONDS)
+            await asyncio.wait(self._sending, timeout=self._stop_seconds)
         for task in tuple(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)

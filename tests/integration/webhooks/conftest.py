@@ -1,7 +1,8 @@
-"""A running server whose webhooks may go to this machine, and a receiver of them."""
+"""A running server whose webhooks may go to this machine, a receiver of them, and their owner."""
 
 from collections.abc import AsyncIterator
 
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -9,6 +10,8 @@ from app.bootstrap import Container
 from app.config.settings import Settings
 from app.services.webhook_secrets import WebhookSecrets
 from tests.conftest import MakeSettings
+from tests.factories import Person
+from tests.integration.webhooks.owner import Owner
 from tests.integration.webhooks.receiver import Receiver, running_receiver
 
 
@@ -30,3 +33,15 @@ async def keys(container: Container) -> WebhookSecrets:
 async def receiver() -> AsyncIterator[Receiver]:
     async with running_receiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def owner(client: httpx2.AsyncClient, user: Person) -> Owner:
+    """Somebody new."""
+    return Owner(client, user)
+
+
+@pytest.fixture
+def stranger(client: httpx2.AsyncClient, other_user: Person) -> Owner:
+    """Somebody else."""
+    return Owner(client, other_user)

@@ -11,7 +11,6 @@ from app.bootstrap import Container
 from app.config.settings import Settings
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from tests.conftest import MakeSettings
-from tests.factories import Person
 from tests.integration.api.trading.market import refusal
 from tests.integration.webhooks.endpoints import SECRET
 from tests.integration.webhooks.owner import Owner
@@ -24,16 +23,6 @@ NOBODYS = 2**62
 @pytest.fixture(scope="module")
 def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(webhook_allow_local=True, webhook_endpoints_per_user=3)
-
-
-@pytest.fixture
-def owner(client: httpx2.AsyncClient, user: Person) -> Owner:
-    return Owner(client, user)
-
-
-@pytest.fixture
-def stranger(client: httpx2.AsyncClient, other_user: Person) -> Owner:
-    return Owner(client, other_user)
 
 
 async def test_the_seeds_fields_are_answered_and_the_secret_this_once(owner: Owner) -> None:

@@ -1,0 +1,178 @@
+"""The delivery loop by itself: order, turns, its end, and what becomes of what others hold."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+
+from app.bootstrap import Container
+from app.core.outbound_http import OutboundHttp, OutboundLimits
+from app.domain.enums import DeliveryStatus
+from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.event_relay_service import EventRelayService
+from app.services.webhook_delivery_service import DeliveryLimits, WebhookDeliveryService
+from app.services.webhook_fan_out import fan_out
+from app.services.webhook_secrets import WebhookSecrets
+from tests.factories import Person
+from tests.integration.webhooks.endpoints import change, create_endpoint, deliveries_of, emit
+from tests.integration.webhooks.receiver import Receiver
+from tests.waiting import until
+
+EVENTS = 40
+LEASE = timedelta(seconds=40)
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[OutboundHttp]:
+    http = OutboundHttp(OutboundLimits(timeout_seconds=60, allow_local=True))
+    yield http
+    await http.aclose()
+
+
+@asynccontextmanager
+async def delivering(
+    container: Container, http: OutboundHttp, keys: WebhookSecrets, *, per_endpoint: int = 4
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A loop that delivers during the block, and is told to end at its end."""
+    limits = DeliveryLimits(timeout_seconds=60, concurrency=20, per_endpoint=per_endpoint)
+    service = WebhookDeliveryService(
+        container.uow, http.post, keys, container.broadcast, container.clock, limits, stop_seconds=0.5
+    )
+    running = asyncio.create_task(service.run())
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+@pytest.fixture
+def relays(container: Container) -> list[EventRelayService]:
+    """As many processes would have them."""
+    return [EventRelayService(container.uow, container.broadcast, fan_out=[fan_out]) for _ in range(4)]
+
+
+async def relay_all(relays: list[EventRelayService]) -> None:
+    while any(await asyncio.gather(*(relay.relay() for relay in relays))):
+        continue
+
+
+async def test_one_at_a_time_a_users_events_arrive_in_their_order_whoever_relays_them(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    other_user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+) -> None:
+    people = [user, other_user]
+    for person in people:
+        await create_endpoint(uow, keys, person.id, receiver.url(f"/{person.id}"))
+    writing = [emit(uow, person.id, 5) for _ in range(EVENTS // 5) for person in people]
+    async with delivering(container, http, keys, per_endpoint=1):
+        await asyncio.gather(*writing, *(relay_all(relays) for _ in range(3)))
+        await relay_all(relays)
+        await until(lambda: len(receiver.received) == EVENTS * len(people), seconds=60)
+    for person in people:
+        arrived = [request.sequence for request in receiver.at(f"/{person.id}")]
+        assert arrived == list(range(1, EVENTS + 1))
+
+
+async def test_when_it_ends_what_is_under_way_is_finished(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+) -> None:
+    receiver.hang()
+    endpoint = await create_endpoint(uow, keys, user.id, receiver.url())
+    await emit(uow, user.id)
+    async with delivering(container, http, keys) as running:
+        await relay_all(relays)
+        await until(lambda: receiver.received)
+        running.cancel()
+        receiver.released.set()
+    (row,) = await deliveries_of(uow, endpoint.id)
+    assert (row["status"], row["lease_until"]) == (DeliveryStatus.DELIVERED, None)
+
+
+async def test_what_takes_longer_is_let_go_for_others_to_send_at_once(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+) -> None:
+    receiver.hang()
+    endpoint = await create_endpoint(uow, keys, user.id, receiver.url())
+    await emit(uow, user.id)
+    async with delivering(container, http, keys):
+        await relay_all(relays)
+        await until(lambda: receiver.received)
+    (row,) = await deliveries_of(uow, endpoint.id)
+    assert (row["status"], row["lease_until"], row["attempts"]) == (DeliveryStatus.PENDING, None, 1)
+
+    receiver.released.set()
+    async with delivering(container, http, keys):
+        await until(lambda: len(receiver.received) == 2)
+    first, second = receiver.received
+    assert (first.event_id, first.body) == (second.event_id, second.body)
+
+
+async def test_an_answer_that_comes_after_the_lease_has_gone_to_another_changes_nothing(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+) -> None:
+    receiver.hang()
+    endpoint = await create_endpoint(uow, keys, user.id, receiver.url())
+    await emit(uow, user.id, 1)
+    async with delivering(container, http, keys):
+        await relay_all(relays)
+        await until(lambda: receiver.received)
+        taken = "UPDATE webhook_deliveries SET attempts = attempts + 1, claimed_by = 'another'"
+        await change(uow, f"{taken} WHERE webhook_config_id = :id", id=endpoint.id)
+        receiver.released.set()
+        quick = await create_endpoint(uow, keys, user.id, receiver.url("/quick"))
+        await emit(uow, user.id, 1)
+        await relay_all(relays)
+
+        async def is_delivered() -> bool:
+            rows = await deliveries_of(uow, quick.id)
+            return [row["status"] for row in rows] == [DeliveryStatus.DELIVERED]
+
+        await until(is_delivered)
+    row = (await deliveries_of(uow, endpoint.id))[0]
+    assert (row["status"], row["claimed_by"]) == (DeliveryStatus.PENDING, "another")
+    assert row["lease_until"] is not None
+
+
+async def test_endpoints_take_turns_where_there_is_room_for_few(
+    uow: UnitOfWorkFactory, keys: WebhookSecrets, user: Person, container: Container, relays: list[EventRelayService]
+) -> None:
+    made = [await create_endpoint(uow, keys, user.id, f"http://127.0.0.1:9/{n}") for n in range(4)]
+    await emit(uow, user.id, 2)
+    await relay_all(relays)
+    served: list[int] = []
+    while len(served) < 8:
+        async with uow() as work:
+            rows = await work.deliveries.claim(
+                "me", 2, LEASE, failing=False, per_endpoint=1, after=served[-1] if served else 0
+            )
+            served += [row.webhook_config_id for row in rows]
+            await work.deliveries.let_go("me", [row.id for row in rows])
+    assert served == [endpoint.id for endpoint in made] * 2
