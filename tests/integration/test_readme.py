@@ -17,7 +17,7 @@ from tests.waiting import until_sync
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP = re.compile(r"<!-- quick-start: ([a-z-]+) -->\n\n```sh\n(.*?)```", re.DOTALL)
-SERVERS = {"server", "restart"}
+SERVERS = {"server", "restart", "webhook-server"}
 # What each step of the reader must show; a step that is missing here, or in the README, fails.
 SHOWN = {
     "register": ["Registered ada@example.com", "BTCUSDT", "live"],
@@ -30,6 +30,7 @@ SHOWN = {
     "tour-analytics": ['"trades_opened":[1-9],"trades_closed":[1-9]', '"interval":"month"'],
     "tour-error": ['"code":"STOP_WRONG_SIDE"'],
     "tour-safety": [r'"refusals":\[\]', '"open_trades"', '"armed":true', "from 61,500 on"],
+    "webhooks": ["verified evt_", '"event_type":"webhook.test","status":"delivered"'],
     "tour-halt": ["is halted now", '"code":"TRADING_HALTED"', "is active now"],
 }
 SECONDS = 180.0
@@ -127,7 +128,12 @@ def checkout() -> Iterator[Checkout]:
             if entry.name not in {"sample.csv", ".env", ".data"}:
                 (folder / entry.name).symlink_to(entry)
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        own = {"PORT": str(free_port()), "MARQETFI_DATA_DIR": "data", "XDG_CONFIG_HOME": str(folder / "config")}
+        own = {
+            "PORT": str(free_port()),
+            "HOOK_PORT": str(free_port()),
+            "MARQETFI_DATA_DIR": "data",
+            "XDG_CONFIG_HOME": str(folder / "config"),
+        }
         # A loaded machine fills later than a reader's.
         own["TRADE_WAIT_SECONDS"] = "30"
         yield Checkout(folder, {**kept, **own})
@@ -154,7 +160,7 @@ def steps() -> list[tuple[str, str]]:
 
 
 def test_every_step_is_known_and_none_is_gone() -> None:
-    assert [name for name, _ in steps() if name in SERVERS] == ["server", "restart"]
+    assert [name for name, _ in steps() if name in SERVERS] == ["server", "restart", "webhook-server"]
     assert {name for name, _ in steps() if name not in SERVERS} == SHOWN.keys()
 
 
