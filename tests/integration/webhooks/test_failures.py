@@ -151,7 +151,7 @@ async def test_five_days_without_success_switch_an_endpoint_off_until_its_owner_
     await owner.until_delivery(made["id"], attempts=3)
 
     async def is_off() -> bool:
-        return (await owner.read(made["id"]))["disabled_reason"] == "failing"
+        return bool((await owner.read(made["id"]))["disabled_reason"] == "failing")
 
     await until(is_off)
     receiver.answers["/hook"] = status(200)

@@ -74,7 +74,7 @@ async def verified(owner: Owner, **body: object) -> dict[str, Any]:
 async def test_what_arrived_is_verified_by_the_endpoint_or_by_a_secret(owner: Owner, receiver: Receiver) -> None:
     made = await owner.create(receiver.url())
     request = await send_test(owner, receiver, made["id"])
-    got = {"headers": dict(request.headers), "body": request.body.decode()}
+    got: dict[str, Any] = {"headers": dict(request.headers), "body": request.body.decode()}
     right = {"valid": True, "authentic": True, "fresh": True, "problems": []}
     assert await verified(owner, webhook_id=made["id"], **got) == right
     assert await verified(owner, secret=made["secret"], **got) == right
