@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +15,7 @@ import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from tests.waiting import back_off
+from tests.waiting import back_off, until
 
 PAIR = "BTCUSDT"
 MIDDLE, SWING, SWING_ROWS, ROWS, ROW_MS = 60_000, 240, 120, 40_000, 250
@@ -55,19 +55,19 @@ class Trader:
     async def sign_in(self) -> None:
         """Register; or log in, where the answer to that was lost."""
         account = {"email": f"t{self.number}@example.com", "username": f"trader{self.number}", "password": PASSWORD}
-        answer = await self._ask("POST", "/api/v1/auth/register", account)
+        answer = await self.ask("POST", "/api/v1/auth/register", account)
         if answer.status_code == httpx2.codes.CONFLICT:
-            answer = await self._ask("POST", "/api/v1/auth/login", account)
+            answer = await self.ask("POST", "/api/v1/auth/login", account)
         assert answer.is_success, answer.text
         self.token = answer.json()["access_token"]
-        self.user_id = (await self._ask("GET", "/api/v1/auth/me", None)).json()["id"]
+        self.user_id = (await self.ask("GET", "/api/v1/auth/me", None)).json()["id"]
 
     async def trade(self, is_over: asyncio.Event) -> None:
         """Open one trade after the other until told that it is over."""
         while not is_over.is_set():
             told = await self._opened()
             if told is not None and self.choice.random() < 0.3:
-                await self._ask("DELETE", f"/api/v1/trading/trades/{told['pair_id']}/{told['trade_index']}", None)
+                await self.ask("DELETE", f"/api/v1/trading/trades/{told['pair_id']}/{told['trade_index']}", None)
 
     async def _opened(self) -> Mapping[str, Any] | None:
         """A new trade; None where the venue would not have it."""
@@ -85,7 +85,7 @@ class Trader:
             )
         )
         body = {"asset": PAIR, "direction": is_long, "collateral": 20, "leverage": 5, **exits}
-        answer = await self._ask("POST", "/api/v1/trading/trades", body)
+        answer = await self.ask("POST", "/api/v1/trading/trades", body)
         if answer.status_code != httpx2.codes.CREATED:
             assert answer.status_code < httpx2.codes.INTERNAL_SERVER_ERROR or _code(answer) == "TRADE_EXECUTION_FAILED"
             return None
@@ -94,25 +94,39 @@ class Trader:
         self.opened.add(told["trade_id"])
         return told
 
-    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx2.Response:
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx2.Response:
         """Ask one API after the other, under one key, until an answer decides."""
         headers = {"Idempotency-Key": f"{self.number}-{next(self._keys)}"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                try:
-                    async with httpx2.AsyncClient(trust_env=False, timeout=15) as client:
-                        url = self.choice.choice(self.urls) + path
-                        answer = await client.request(method, url, json=body, headers=headers)
-                except httpx2.HTTPError:
-                    await back_off()
-                    continue
-                if answer.status_code not in NOT_NOW and _code(answer) not in NOT_YET:
+        heard: Counter[str] = Counter()
+
+        async def decided() -> httpx2.Response | None:
+            url = self.choice.choice(self.urls) + path
+            try:
+                async with httpx2.AsyncClient(trust_env=False, timeout=15) as client:
+                    answer = await client.request(method, url, json=body, headers=headers)
+            except httpx2.HTTPError as error:
+                heard[type(error).__name__] += 1
+            else:
+                if not is_open(answer):
                     return answer
-                if _code(answer) == "TRADE_EXECUTION_FAILED":
-                    return answer
-                await back_off()
+                heard[answer.text] += 1
+            await back_off()
+            return None
+
+        try:
+            found = await until(decided, seconds=PATIENCE_SECONDS)
+        except AssertionError:
+            raise AssertionError(f"{method} {path} was never answered: {heard.most_common(5)}") from None
+        assert found is not None
+        return found
+
+
+def is_open(answer: httpx2.Response) -> bool:
+    """Whether an answer decides nothing: the same may be asked again."""
+    code = _code(answer)
+    return code in NOT_YET or (answer.status_code in NOT_NOW and code != "TRADE_EXECUTION_FAILED")
 
 
 def _code(answer: httpx2.Response) -> str | None:

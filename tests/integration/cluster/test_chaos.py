@@ -1,7 +1,7 @@
 """A cluster whose every part is killed in turn while people trade and read along: nothing is lost, nothing doubled.
 
-CHAOS_SECONDS, CHAOS_USERS and CHAOS_READERS say for how long, and with how many; `make soak ARGS=chaos` asks for two
-minutes with 50 users and 200 readers.
+CHAOS_SECONDS, CHAOS_USERS, CHAOS_READERS and CHAOS_ENDPOINTS say for how long, and with how many:
+`make soak ARGS=chaos` asks for two minutes with 50 users, 200 readers and 20 webhook endpoints.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +19,9 @@ import pytest_asyncio
 
 from scripts.topology.cluster import Cluster, Member, Shape
 from tests.integration.cluster.crowd import PAIR, Reader, Trader, write_market
+from tests.integration.cluster.hooks import Hook
 from tests.integration.engine.processes import Installation
+from tests.integration.webhooks.receiver import running_receiver
 from tests.ports import free_port
 from tests.redis_server import once_only
 from tests.waiting import until
@@ -28,6 +31,7 @@ pytestmark = [once_only, pytest.mark.crash]
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "25"))
 USERS = int(os.environ.get("CHAOS_USERS", "5"))
 READERS = int(os.environ.get("CHAOS_READERS", "20"))
+ENDPOINTS = int(os.environ.get("CHAOS_ENDPOINTS", "8"))
 READY_SECONDS, QUIET_SECONDS = 120.0, 240.0
 SEED = 7
 
@@ -40,6 +44,7 @@ class Fire:
     installation: Installation
     traders: list[Trader]
     readers: list[Reader]
+    hooks: list[Hook]
     choice: random.Random
     done: list[str] = field(default_factory=list)
     log: dict[int, list[int]] = field(default_factory=dict)
@@ -73,6 +78,10 @@ class Fire:
         ends = {user_id: sequences[-1] for user_id, sequences in self.log.items()}
         self.log.clear()
         return all(reader.sequences[-1:] == [ends[reader.trader.user_id]] for reader in self.readers)
+
+    async def is_everything_delivered(self) -> bool:
+        """Whether no webhook is on its way any more."""
+        return not await self.installation.query("SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT 1")
 
     def _members(self) -> list[Member]:
         return list(self.cluster.members.values())
@@ -115,6 +124,7 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
         "PAPER_REPLAY": f"{PAIR}={write_market(folder)}",
         "PASSWORD_MEMORY_KIB": "8",
         "PASSWORD_TIME_COST": "1",
+        "WEBHOOK_ALLOW_LOCAL": "true",
         "WEBSOCKET_CONNECTIONS_PER_USER": str(READERS),
         "LOG_LEVEL": "WARNING",
         **limits,
@@ -123,17 +133,23 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
     choice = random.Random(SEED)
     is_over = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
+    stack = AsyncExitStack()
     try:
+        receiver = await stack.enter_async_context(running_receiver())
         await asyncio.to_thread(cluster.start)
         urls = [api.url for api in cluster.apis]
         traders = [Trader(number, urls, random.Random(number)) for number in range(USERS)]
         readers = [Reader(traders[number % USERS], urls, random.Random(number)) for number in range(READERS)]
         installation = Installation(database_url=cluster.postgres.url, folder=folder)
-        found = Fire(cluster, installation, traders, readers, choice)
+        hooks = [Hook(number, traders[number % USERS], receiver) for number in range(ENDPOINTS)]
+        found = Fire(cluster, installation, traders, readers, hooks, choice)
         await until(found.is_ready, seconds=READY_SECONDS)
         async with asyncio.TaskGroup() as group:
             for trader in traders:
                 group.create_task(trader.sign_in())
+        async with asyncio.TaskGroup() as group:
+            for hook in hooks:
+                group.create_task(hook.create())
         tasks += [asyncio.create_task(reader.read()) for reader in readers]
         trading = [asyncio.create_task(trader.trade(is_over)) for trader in traders]
         await found.burn()
@@ -141,6 +157,7 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
         await asyncio.gather(*trading)
         await until(installation.is_quiet, seconds=QUIET_SECONDS)
         await until(found.is_everything_told, seconds=QUIET_SECONDS)
+        await until(found.is_everything_delivered, seconds=QUIET_SECONDS)
         await found.remember()
         yield found
     finally:
@@ -148,6 +165,7 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(cluster.stop)
+        await stack.aclose()
 
 
 def _free_ports(count: int) -> int:
@@ -174,6 +192,17 @@ async def test_every_reader_has_every_event_once_and_in_order(fire: Fire) -> Non
         assert reader.snapshots == 0, "a reader could not resume"
         assert all(told == sorted(told) for told in reader.told.values())
         assert reader.sequences == fire.log[reader.trader.user_id]
+
+
+async def test_every_endpoint_got_every_event(fire: Fire) -> None:
+    assert not await fire.installation.query("SELECT 1 FROM webhook_configurations WHERE NOT is_active")
+    for hook in fire.hooks:
+        names: dict[int, set[str]] = {}
+        for request in hook.received:
+            assert request.problems(hook.secret) == []
+            names.setdefault(request.sequence, set()).add(request.event_id)
+        assert sorted(names) == fire.log[hook.trader.user_id]
+        assert all(len(event_ids) == 1 for event_ids in names.values()), "an event came under two ids"
 
 
 async def test_every_answer_is_one_trade(fire: Fire) -> None:
