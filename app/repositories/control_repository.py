@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Select, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import ARRAY, Select, String, and_, bindparam, column, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
@@ -34,11 +34,9 @@ class TradingStateRepository(Repository[TradingStateRow]):
         keys = {key for subject in subjects for key in subject.keys}
         rows: dict[StateKey, TradingStateRow] = {}
         if keys:
-            query = select(TradingStateRow).where(
-                tuple_(TradingStateRow.scope, TradingStateRow.key).in_(sorted(keys)),
-                TradingStateRow.state != TradingState.ACTIVE,
-            )
-            rows = {(row.scope, row.key): row for row in await self._as_now(query)}
+            scopes, names = zip(*sorted(keys), strict=True)
+            found = await self.session.scalars(_RESTRICTING, {"scopes": list(scopes), "keys": list(names)})
+            rows = {(row.scope, row.key): row for row in found}
         return {subject: effective(rows[key] for key in subject.keys if key in rows) for subject in subjects}
 
     async def set_state(
@@ -141,3 +139,16 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
             DeadManSwitch.user_id == user_id, DeadManSwitch.fires_at.is_(None), DeadManSwitch.fired_at.is_(None)
         )
         await self.session.execute(idle, execution_options={"synchronize_session": False})
+
+
+def _restricting() -> Select[TradingStateRow]:
+    """The states of some (scope, key), as they are now, that are not active; made once, since making it costs more."""
+    arrays = (bindparam(name, type_=ARRAY(String())) for name in ("scopes", "keys"))
+    given = func.unnest(*arrays).table_valued(column("scope", String()), column("key", String())).render_derived()
+    query = select(TradingStateRow).join(
+        given, and_(TradingStateRow.scope == given.c.scope, TradingStateRow.key == given.c.key)
+    )
+    return query.where(TradingStateRow.state != TradingState.ACTIVE).execution_options(populate_existing=True)
+
+
+_RESTRICTING = _restricting()

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select, text, true
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.enums import OrderRole, OrderStatus, StateScope
@@ -29,23 +30,7 @@ class ExposureRepository:
 
     async def usage(self, venue_account_id: int) -> Usage:
         """What an account has; exact where the caller holds the account's lock."""
-        mine = (Trade.venue_account_id == venue_account_id, _LIVE)
-        held = func.sum(Trade.size * func.coalesce(Trade.entry_price, 0))
-        trades = select(func.count().label("count"), held.label("notional")).where(*mine).subquery()
-        rest = (Order.quantity - Order.filled_quantity) * func.coalesce(Order.price, Trade.entry_price, 0)
-        to_come = case(
-            (Order.role != OrderRole.ENTRY, 0),
-            (Trade.status.in_(UNFILLED_TRADE), Trade.collateral * Trade.leverage),
-            else_=rest,
-        )
-        orders = (
-            select(func.count().label("count"), func.sum(to_come).label("notional"))
-            .select_from(Order)
-            .join(Trade, Trade.id == Order.trade_id)
-            .where(*mine, Order.role.in_([OrderRole.ENTRY, OrderRole.EXIT]), Order.status.in_(LIVE_ORDER))
-            .subquery()
-        )
-        row = (await self.session.execute(select(trades, orders).join(orders, true()))).one()
+        row = (await self.session.execute(_USAGE, {"venue_account_id": venue_account_id})).one()
         open_trades, open_notional, open_orders, pending_notional = row
         return Usage(open_trades, open_orders, Decimal(open_notional or 0) + Decimal(pending_notional or 0))
 
@@ -101,3 +86,27 @@ class ExposureRepository:
 def _entries() -> Select[Order]:
     """Entries that could still fill."""
     return select(Order).where(_LIVE_ENTRY)
+
+
+def _usage() -> Select[Any]:
+    """What an account's trades and orders are, and are for; made once, since making it costs more."""
+    mine = (Trade.venue_account_id == bindparam("venue_account_id", type_=BigInteger()), _LIVE)
+    held = func.sum(Trade.size * func.coalesce(Trade.entry_price, 0))
+    trades = select(func.count().label("count"), held.label("notional")).where(*mine).subquery()
+    rest = (Order.quantity - Order.filled_quantity) * func.coalesce(Order.price, Trade.entry_price, 0)
+    to_come = case(
+        (Order.role != OrderRole.ENTRY, 0),
+        (Trade.status.in_(UNFILLED_TRADE), Trade.collateral * Trade.leverage),
+        else_=rest,
+    )
+    orders = (
+        select(func.count().label("count"), func.sum(to_come).label("notional"))
+        .select_from(Order)
+        .join(Trade, Trade.id == Order.trade_id)
+        .where(*mine, Order.role.in_([OrderRole.ENTRY, OrderRole.EXIT]), Order.status.in_(LIVE_ORDER))
+        .subquery()
+    )
+    return select(trades, orders).join(orders, true())
+
+
+_USAGE = _usage()

@@ -3,21 +3,22 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Insert,
     Integer,
     Numeric,
     String,
-    TableValuedAlias,
+    Table,
     and_,
+    bindparam,
     column,
     func,
     insert,
-    literal,
     select,
     update,
 )
@@ -34,13 +35,11 @@ from app.models.market import VenueAccount
 from app.models.paper import PaperAccount, PaperLedgerEntry, PaperOrder, PaperPosition
 from app.repositories.base import Repository
 
-_AMOUNT = Numeric(38, 18)
-_CHANGE: Mapping[str, TypeEngine[Any]] = {"account_id": BigInteger(), "balance": _AMOUNT, "margin": _AMOUNT}
 _ENTRY: Mapping[str, TypeEngine[Any]] = {
     "number": Integer(),
     "account": String(),
     "account_id": BigInteger(),
-    "amount": _AMOUNT,
+    "amount": Numeric(38, 18),
     "reason": String(),
     "client_id": BigInteger(),
 }
@@ -117,12 +116,9 @@ class PaperAccountRepository(Repository[PaperAccount]):
         ]
         if not entries:
             return
-        numbered, row = _numbers(len(bookings)), _rows(_ENTRY, entries)
-        columns = [name for name in _ENTRY if name != "number"]
-        source = select(numbered.c.booking, *(row.c[name] for name in columns))
-        source = source.join(row, numbered.c.number == row.c.number)
-        await self.session.execute(insert(PaperLedgerEntry).from_select(["booking", *columns], source))
-        await self._apply(bookings)
+        columns = zip(_ENTRY, zip(*entries, strict=True), strict=True)
+        given = {name: list(values) for name, values in columns}
+        await self.session.execute(_POST, {**given, "last_number": len(bookings) - 1})
 
     async def is_zero(self) -> bool:
         """Whether all entries sum to zero, and those of each booking do."""
@@ -148,11 +144,7 @@ class PaperAccountRepository(Repository[PaperAccount]):
         return [AccountDifference(*row) for row in await self.session.execute(query)]
 
     async def _lock(self, user_id: int) -> LockedAccount | None:
-        """The clock is read outside the locking part, and so not before the lock was had."""
-        locking = select(PaperAccount).where(PaperAccount.user_id == user_id).with_for_update()
-        locked = aliased(PaperAccount, locking.cte().prefix_with("MATERIALIZED"))
-        query = select(locked, func.clock_timestamp()).execution_options(populate_existing=True)
-        row = (await self.session.execute(query)).one_or_none()
+        row = (await self.session.execute(_LOCK, {"user_id": user_id})).one_or_none()
         return LockedAccount(row[0], row[1]) if row else None
 
     async def _open(self, user_id: int, starting_balance: Decimal) -> None:
@@ -162,42 +154,45 @@ class PaperAccountRepository(Repository[PaperAccount]):
         if account_id is not None:
             await self.post([deposit(account_id, starting_balance)])
 
-    async def _apply(self, bookings: Sequence[Booking]) -> None:
-        changes: dict[int, tuple[Decimal, Decimal]] = {}
-        for booking in bookings:
-            balance, margin = changes.get(booking.account_id, (ZERO, ZERO))
-            changes[booking.account_id] = (
-                balance + booking.change_of(LedgerAccount.BALANCE),
-                margin + booking.change_of(LedgerAccount.MARGIN),
-            )
-        change = _rows(_CHANGE, [(account_id, *amounts) for account_id, amounts in changes.items()])
-        statement = update(PaperAccount).where(PaperAccount.id == change.c.account_id)
-        added = {"balance": PaperAccount.balance + change.c.balance, "margin": PaperAccount.margin + change.c.margin}
-        await self.session.execute(statement.values(added), execution_options={"synchronize_session": False})
-
 
 def _owner(booking: Booking, entry: Entry) -> int | None:
     return booking.account_id if entry.account.is_users else None
 
 
-def _numbers(count: int) -> Any:
-    """A table (number, booking): a new booking number for each of `count` bookings."""
-    number = (
-        func.generate_series(0, literal(count - 1, Integer()))
-        .table_valued(column("number", Integer()))
-        .render_derived()
+def _post() -> Insert:
+    """Write entries, each booking under a new number, and add what they sum to to the rows of their accounts."""
+    series = func.generate_series(0, bindparam("last_number", type_=Integer()))
+    number = series.table_valued(column("number", Integer())).render_derived()
+    numbered = select(number.c.number, _BOOKING_NUMBER.label("booking")).cte("numbered").prefix_with("MATERIALIZED")
+    arrays = (bindparam(name, type_=ARRAY(kind)) for name, kind in _ENTRY.items())
+    given = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in _ENTRY.items()))
+    entry = select(given.render_derived()).cte("entry")
+    balance, margin = (
+        func.coalesce(func.sum(entry.c.amount).filter(entry.c.account == account.value), ZERO)
+        for account in (LedgerAccount.BALANCE, LedgerAccount.MARGIN)
     )
-    return select(number.c.number, _BOOKING_NUMBER.label("booking")).cte().prefix_with("MATERIALIZED")
-
-
-def _rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[object, ...]]) -> TableValuedAlias:
-    """A table made of values, sent as one array per column: the statement is the same for any number of rows."""
-    arrays = (literal([row[i] for row in rows], ARRAY(kind)) for i, kind in enumerate(columns.values()))
-    described = (column(name, kind) for name, kind in columns.items())
-    return func.unnest(*arrays).table_valued(*described).render_derived()
+    sums = select(entry.c.account_id, balance.label("balance"), margin.label("margin"))
+    change = sums.where(entry.c.account_id.is_not(None)).group_by(entry.c.account_id).subquery("change")
+    accounts = cast(Table, PaperAccount.__table__)
+    changed = update(accounts).where(accounts.c.id == change.c.account_id)
+    changed = changed.values(balance=accounts.c.balance + change.c.balance, margin=accounts.c.margin + change.c.margin)
+    columns = [name for name in _ENTRY if name != "number"]
+    rows = select(numbered.c.booking, *(entry.c[name] for name in columns))
+    rows = rows.join(entry, numbered.c.number == entry.c.number)
+    written = insert(cast(Table, PaperLedgerEntry.__table__)).from_select(["booking", *columns], rows)
+    return written.add_cte(changed.cte("changed"))
 
 
 def _total(amount: InstrumentedAttribute[Decimal], account_id: Any, *which: ColumnElement[bool]) -> Any:
     """What an account's rows of a table sum to, 0 where it has none."""
     total = select(func.coalesce(func.sum(amount), ZERO)).where(account_id == PaperAccount.id, *which)
     return total.scalar_subquery()
+
+
+# Made once: making a statement costs more than sending it.
+_POST = _post()
+# The clock is read outside the locking part, and so not before the lock was had.
+_LOCKING = select(PaperAccount).where(PaperAccount.user_id == bindparam("user_id", type_=BigInteger()))
+_LOCK = select(
+    aliased(PaperAccount, _LOCKING.with_for_update().cte().prefix_with("MATERIALIZED")), func.clock_timestamp()
+).execution_options(populate_existing=True)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_, update
+from sqlalchemy import ARRAY, BigInteger, Select, any_, bindparam, exists, func, select, tuple_, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.errors import InvalidTransition
@@ -30,16 +31,15 @@ class PaperRepository(Repository[PaperOrder]):
 
     async def by_client_ids(self, client_ids: Sequence[int]) -> dict[int, Execution]:
         """The orders of client ids as they are now, by client id."""
-        return {found.order.client_id: found for found in await self._executions(PaperOrder.client_id.in_(client_ids))}
+        return {found.order.client_id: found for found in await self._executions(_BY_CLIENT_IDS, client_ids)}
 
     async def orders(self, ids: Sequence[int]) -> dict[int, Execution]:
         """Orders as they are now, by id."""
-        return {found.order.id: found for found in await self._executions(PaperOrder.id.in_(ids))}
+        return {found.order.id: found for found in await self._executions(_BY_IDS, ids)}
 
     async def positions(self, ids: Sequence[int]) -> dict[int, PaperPosition]:
         """Positions as they are now, by id."""
-        query = select(PaperPosition).where(PaperPosition.id.in_(ids))
-        return {row.id: row for row in await self.session.scalars(query, execution_options=_AS_IT_IS)}
+        return {row.id: row for row in await self.session.scalars(_POSITIONS, {"ids": ids})}
 
     async def live_orders(self, pair_ids: Sequence[int]) -> Sequence[PaperOrder]:
         """Every working or resting order of pairs, by id."""
@@ -48,8 +48,7 @@ class PaperRepository(Repository[PaperOrder]):
 
     async def live_orders_on(self, position_ids: Sequence[int]) -> Sequence[PaperOrder]:
         """The orders as they are now that still open, reduce or guard positions, by id."""
-        query = select(PaperOrder).where(PaperOrder.position_id.in_(position_ids), _IS_LIVE).order_by(PaperOrder.id)
-        return (await self.session.scalars(query, execution_options=_AS_IT_IS)).all()
+        return (await self.session.scalars(_LIVE_ORDERS_ON, {"ids": position_ids})).all()
 
     async def open_positions(self, pair_ids: Sequence[int]) -> Sequence[PaperPosition]:
         """Every open position of pairs, by id."""
@@ -136,10 +135,8 @@ class PaperRepository(Repository[PaperOrder]):
             if len(done.all()) != len(ids):
                 raise InvalidTransition(f"not every one of the paper positions {ids} is open")
 
-    async def _executions(self, *which: ColumnElement[bool]) -> list[Execution]:
-        joined = select(PaperOrder, PaperPosition).outerjoin(PaperPosition, PaperPosition.id == PaperOrder.position_id)
-        query = joined.where(*which).order_by(PaperOrder.id).execution_options(**_AS_IT_IS)
-        rows = (await self.session.execute(query)).all()
+    async def _executions(self, query: Select[PaperOrder, PaperPosition], ids: Sequence[int]) -> list[Execution]:
+        rows = (await self.session.execute(query, {"ids": ids})).all()
         filled = [order.id for order, _ in rows if order.fill_count]
         fills = select(PaperFill).where(PaperFill.order_id.in_(filled)).order_by(PaperFill.order_id, PaperFill.number)
         fills_of: dict[int, list[PaperFill]] = {order.id: [] for order, _ in rows}
@@ -151,3 +148,21 @@ class PaperRepository(Repository[PaperOrder]):
 _IS_OPEN = PaperPosition.status == PaperPositionStatus.OPEN
 _IS_LIVE = PaperOrder.status.in_(LIVE)
 _AS_IT_IS = {"populate_existing": True, "synchronize_session": False}
+
+
+def _executions_by(column: InstrumentedAttribute[int]) -> Select[PaperOrder, PaperPosition]:
+    """Orders as they are now by one of their columns, with the position of each."""
+    joined = select(PaperOrder, PaperPosition).outerjoin(PaperPosition, PaperPosition.id == PaperOrder.position_id)
+    return joined.where(column == _IDS).order_by(PaperOrder.id).execution_options(**_AS_IT_IS)
+
+
+# Made once: making a statement costs more than sending it.
+_IDS = any_(bindparam("ids", type_=ARRAY(BigInteger())))
+_BY_CLIENT_IDS, _BY_IDS = _executions_by(PaperOrder.client_id), _executions_by(PaperOrder.id)
+_POSITIONS = select(PaperPosition).where(PaperPosition.id == _IDS).execution_options(**_AS_IT_IS)
+_LIVE_ORDERS_ON = (
+    select(PaperOrder)
+    .where(PaperOrder.position_id == _IDS, _IS_LIVE)
+    .order_by(PaperOrder.id)
+    .execution_options(**_AS_IT_IS)
+)
