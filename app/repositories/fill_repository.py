@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Table, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.trading import Fill
@@ -19,13 +19,9 @@ class FillRepository(Repository[Fill]):
 
     async def add_once(self, **values: Any) -> bool:
         """Write a fill unless it is booked already, by its venue's id; whether it was new."""
-        statement = (
-            upsert(Fill)
-            .values(**values)
-            .on_conflict_do_nothing(index_elements=[Fill.venue_account_id, Fill.venue_fill_id])
-            .returning(Fill.id)
-        )
-        return await self.session.scalar(statement) is not None
+        # What else has changed is written together at the end.
+        with self.session.no_autoflush:
+            return await self.session.scalar(_ADD_ONCE, values) is not None
 
     async def is_booked(self, venue_account_id: int, venue_fill_id: str) -> bool:
         """Whether a fill is booked, whole or in shares (`<id>#<trade>`)."""
@@ -54,3 +50,11 @@ class FillRepository(Repository[Fill]):
         return await self.all_of(
             select(Fill).where(Fill.user_id == user_id, Fill.created_at >= since).order_by(Fill.id)
         )
+
+
+# Made once: making a statement costs more than sending it.
+_ADD_ONCE = (
+    upsert(cast(Table, Fill.__table__))
+    .on_conflict_do_nothing(index_elements=[Fill.venue_account_id, Fill.venue_fill_id])
+    .returning(Fill.id)
+)

@@ -2,14 +2,30 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import ARRAY, BigInteger, CursorResult, Interval, any_, bindparam, func, select, update
 
 from app.domain.enums import IntentKind, IntentStatus, OrderStatus
 from app.domain.lifecycle import INTENT_MOVES
-from app.models.trading import Intent, Order
+from app.models.trading import Intent, Order, Trade
 from app.repositories.base import LifecycleRepository
+
+
+class Waiting(NamedTuple):
+    """An intent that nobody has sent."""
+
+    id: int
+    trade_id: int
+    venue_account_id: int
+
+
+class Effect(NamedTuple):
+    """An intent, and the order and the trade that it is about, both locked."""
+
+    intent: Intent
+    order: Order
+    trade: Trade
 
 
 class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
@@ -22,6 +38,28 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         """Intents by id, in id order."""
         return await self.all_of(select(Intent).where(Intent.id.in_(ids)).order_by(Intent.id))
 
+    async def waiting(self, ids: Sequence[int]) -> dict[int, Waiting]:
+        """Those of the ids that nobody has sent, by id."""
+        rows = await self.session.execute(_WAITING, {"ids": ids})
+        return {row.id: Waiting(row.id, row.trade_id, row.venue_account_id) for row in rows}
+
+    async def effect(self, intent_id: int, *, skip: bool) -> Effect | None:
+        """An intent with its order and trade locked; None where `skip` passes over rows that others hold.
+
+        The rows are as they are now, but for the intent's: that was read before the locks were had.
+        """
+        rows = await self.session.execute(_FREE_EFFECT if skip else _EFFECT, {"intent_id": intent_id})
+        row = rows.one_or_none()
+        return None if row is None else Effect(*row)
+
+    async def with_orders(self, intent_id: int) -> tuple[Intent, list[Order]]:
+        """An intent as it is now, and the orders of its trade, locked, oldest first; the trade is locked already.
+
+        The intent is not locked: its status moves under its trade's lock alone.
+        """
+        rows = (await self.session.execute(_WITH_ORDERS, {"intent_id": intent_id})).all()
+        return rows[0][0], [order for _, order in rows]
+
     async def add_all(self, intents: Sequence[Intent]) -> None:
         """Insert intents in one statement and read back their ids."""
         self.session.add_all(intents)
@@ -32,21 +70,7 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
 
         Returns those that this caller won. `check_after` says when settlement may ask the venue about them.
         """
-        now = func.clock_timestamp()
-        statement = (
-            update(Intent)
-            .where(Intent.id.in_(ids), Intent.status == IntentStatus.NEW)
-            .values(
-                status=IntentStatus.SENT,
-                sent_at=now,
-                not_after=func.least(Intent.not_after, now + life),
-                next_run_at=now + check_after,
-            )
-            .returning(Intent)
-        )
-        rows = await self.session.scalars(
-            statement, execution_options={"synchronize_session": False, "populate_existing": True}
-        )
+        rows = await self.session.scalars(_TAKE, {"ids": ids, "life": life, "check_after": check_after})
         return sorted(rows, key=lambda intent: intent.id)
 
     async def due(self, statuses: Sequence[IntentStatus], limit: int) -> Sequence[Intent]:
@@ -122,3 +146,40 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         )
         result = cast(CursorResult[Any], await self.session.execute(statement))
         return result.rowcount > 0
+
+
+# Made once: making a statement costs more than sending it.
+_AS_IT_IS = {"populate_existing": True}
+_ONE = Intent.id == bindparam("intent_id", type_=BigInteger())
+_NEW = (Intent.id == any_(bindparam("ids", type_=ARRAY(BigInteger()))), Intent.status == IntentStatus.NEW)
+_WAITING = select(Intent.id, Intent.trade_id, Intent.venue_account_id).where(*_NEW)
+_NOW = func.clock_timestamp()
+_TAKE = (
+    update(Intent)
+    .where(*_NEW)
+    .values(
+        status=IntentStatus.SENT,
+        sent_at=_NOW,
+        not_after=func.least(Intent.not_after, _NOW + bindparam("life", type_=Interval())),
+        next_run_at=_NOW + bindparam("check_after", type_=Interval()),
+    )
+    .returning(Intent)
+    .execution_options(synchronize_session=False, **_AS_IT_IS)
+)
+_ABOUT = (
+    select(Intent, Order, Trade)
+    .join(Order, Order.id == Intent.order_id)
+    .join(Trade, Trade.id == Intent.trade_id)
+    .where(_ONE)
+    .execution_options(**_AS_IT_IS)
+)
+_EFFECT = _ABOUT.with_for_update(of=[Trade, Order])
+_FREE_EFFECT = _ABOUT.with_for_update(of=[Trade, Order], skip_locked=True)
+_WITH_ORDERS = (
+    select(Intent, Order)
+    .join(Order, Order.trade_id == Intent.trade_id)
+    .where(_ONE)
+    .order_by(Order.id)
+    .with_for_update(of=Order)
+    .execution_options(**_AS_IT_IS)
+)

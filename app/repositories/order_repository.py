@@ -32,16 +32,18 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         """The order that its user calls `client_order_id`."""
         return await self.session.scalar(_owned(user_id).where(Order.client_order_id == client_order_id))
 
-    async def add_named(self, order: Order) -> Order:
-        """Insert an order that may have a client_order_id; ALREADY_EXISTS when it was taken just now."""
+    async def add_named(self, order: Order, exits: Sequence[Order] = ()) -> Order:
+        """Insert an order that may have a client_order_id, with exits; ALREADY_EXISTS when it was taken just now."""
+        self.session.add_all([order, *exits])
         try:
-            return await self.add(order)
+            await self.session.flush()
         except IntegrityError as error:
             if constraint_of(error) != _NAMED_ONCE:
                 raise
             raise Conflict(
                 f"client_order_id {order.client_order_id} was used a moment ago.", code="ALREADY_EXISTS"
             ) from error
+        return order
 
     async def of_user(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, bindparam, select
 
 from app.models.trading import Order, Position, Trade
 from app.repositories.base import Repository
@@ -15,9 +15,10 @@ class PositionRepository(Repository[Position]):
     model = Position
 
     async def of_trade(self, trade_id: int) -> Position | None:
-        """The position of a trade, locked."""
-        query = select(Position).where(Position.trade_id == trade_id).with_for_update()
-        return await self.session.scalar(query, execution_options={"populate_existing": True})
+        """The position of a trade, locked, as this unit of work has left it; its trade is locked already."""
+        # What has changed of other rows is written together at the end.
+        with self.session.no_autoflush:
+            return await self.session.scalar(_OF_TRADE, {"trade_id": trade_id})
 
     async def margins(self, trade_ids: Sequence[int]) -> dict[int, Decimal]:
         """The margin of each trade's position in USDC, by trade."""
@@ -44,3 +45,7 @@ class PositionRepository(Repository[Position]):
         query = select(Order.id, Position.trade_id, Position.liquidation_price)
         query = query.join(Position, Position.trade_id == Order.trade_id).where(Order.id.in_(order_ids))
         return {order_id: (trade_id, level) for order_id, trade_id, level in await self.session.execute(query)}
+
+
+# Made once: making a statement costs more than sending it.
+_OF_TRADE = select(Position).where(Position.trade_id == bindparam("trade_id", type_=BigInteger())).with_for_update()

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
 
 from app.domain.enums import TradeStatus
 from app.domain.lifecycle import OPEN_TRADE, TRADE_MOVES
 from app.models.market import AccountPair
-from app.models.trading import Trade
+from app.models.trading import Intent, Order, Trade
 from app.repositories.base import LifecycleRepository
 
 
@@ -30,14 +31,18 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
 
     async def next_index(self, venue_account_id: int, pair_id: int) -> int:
         """Lock (venue account, pair) and take its next trade index, counting from 0, never reused."""
-        row = upsert(AccountPair).values(venue_account_id=venue_account_id, pair_id=pair_id, next_trade_index=1)
-        taken = await self.session.scalar(
-            row.on_conflict_do_update(
-                index_elements=[AccountPair.venue_account_id, AccountPair.pair_id],
-                set_={"next_trade_index": AccountPair.next_trade_index + 1},
-            ).returning(AccountPair.next_trade_index)
-        )
+        first = {"venue_account_id": venue_account_id, "pair_id": pair_id, "next_trade_index": 1}
+        taken = await self.session.scalar(_NEXT_INDEX, first)
         return (taken or 1) - 1
+
+    async def locked_of(self, intent_id: int) -> Trade | None:
+        """The trade that an intent is about as it is now, locked."""
+        return await self.session.scalar(_OF_INTENT, {"intent_id": intent_id})
+
+    async def of_order(self, user_id: int, order_id: int) -> tuple[Trade, list[Order]] | None:
+        """The trade that a user's order is about with all its orders, oldest first, as of one moment."""
+        rows = (await self.session.execute(_OF_ORDER, {"user_id": user_id, "order_id": order_id})).all()
+        return (rows[0][0], [order for _, order in rows]) if rows else None
 
     async def owned(self, user_id: int, trade_id: int) -> Trade | None:
         """A user's trade by id."""
@@ -106,3 +111,35 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
             Trade.venue_account_id == venue_account_id, Trade.pair_id == pair_id, Trade.status.in_(OPEN_TRADE)
         )
         return (await self.session.scalars(query.order_by(Trade.id))).all()
+
+
+# Made once: making a statement costs more than sending it.
+_NEXT_INDEX = (
+    upsert(cast(Table, AccountPair.__table__))
+    .on_conflict_do_update(
+        index_elements=[AccountPair.venue_account_id, AccountPair.pair_id],
+        set_={"next_trade_index": AccountPair.next_trade_index + 1},
+    )
+    .returning(AccountPair.next_trade_index)
+)
+_OF_INTENT = (
+    select(Trade)
+    .where(
+        Trade.id
+        == select(Intent.trade_id).where(Intent.id == bindparam("intent_id", type_=BigInteger())).scalar_subquery()
+    )
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_NAMED = aliased(Order)
+_OF_ORDER = (
+    select(Trade, Order)
+    .join(Order, Order.trade_id == Trade.id)
+    .join(_NAMED, _NAMED.trade_id == Trade.id)
+    .where(
+        _NAMED.id == bindparam("order_id", type_=BigInteger()),
+        _NAMED.user_id == bindparam("user_id", type_=BigInteger()),
+        Trade.user_id == _NAMED.user_id,
+    )
+    .order_by(Order.id)
+)

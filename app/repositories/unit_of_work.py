@@ -38,6 +38,7 @@ from app.repositories.webhook_repository import WebhookRepository
 type UnitOfWorkFactory = Callable[[], "UnitOfWork"]
 
 EVENTS_TOPIC = "events"
+_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 
 
 class UnitOfWork:
@@ -100,6 +101,10 @@ class UnitOfWork:
                 self._broadcast.publish(EVENTS_TOPIC, b"")
             for topic, message in self._hints:
                 self._broadcast.publish(topic, message)
+
+    async def only_asks(self) -> None:
+        """Let each question stand alone, as the first word of a unit that writes nothing: no BEGIN and no COMMIT."""
+        await self.session.connection(execution_options=_AUTOCOMMIT)
 
     def emit(self, *events: Event) -> None:
         """Write events to the log with this transaction's commit."""

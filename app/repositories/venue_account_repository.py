@@ -1,6 +1,6 @@
 """Questions about users' accounts at venues."""
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, bindparam, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.models.market import VenueAccount
@@ -52,5 +52,17 @@ class VenueAccountRepository(Repository[VenueAccount]):
 
     async def ensure_locked(self, user_id: int, venue: str) -> VenueAccount:
         """A user's account at a venue, made when there is none, locked: its user's requests run one by one."""
+        locked = await self.session.scalar(_LOCKED, {"user_id": user_id, "venue": venue})
+        if locked is not None:
+            return locked
         account = await self.ensure(user_id, venue)
         return await self.get_for_update(account.id) or account
+
+
+# Made once: making a statement costs more than sending it.
+_LOCKED = (
+    select(VenueAccount)
+    .where(VenueAccount.user_id == bindparam("user_id", type_=BigInteger()), VenueAccount.venue == bindparam("venue"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)

@@ -144,7 +144,7 @@ class BookedTrade:
             if is_first and _comes_with_the_entry(exit_order):
                 self._arm(exit_order, fill.sequence, starts[exit_order.id])
         self._scale_exits()
-        await self.hold(fill, "opened" if is_first else "grown")
+        await self.hold(fill, "opened" if is_first else "grown", is_first=is_first)
 
     def shrink(self, fill: VenueFill, but: Order | None) -> None:
         """A close filled: the result is realised, and the other exits are scaled to what is left."""
@@ -156,10 +156,10 @@ class BookedTrade:
         if trade.size > ZERO:
             self._scale_exits(but)
 
-    async def hold(self, fill: VenueFill, reason: str) -> None:
-        """Bring the position row to what the venue holds after a fill."""
+    async def hold(self, fill: VenueFill, reason: str, *, is_first: bool = False) -> None:
+        """Bring the position row to what the venue holds after a fill; the first of a trade makes it."""
         trade = self.trade
-        position = await self.work.positions.of_trade(trade.id)
+        position = None if is_first else await self.work.positions.of_trade(trade.id)
         # What is told late describes a position that has changed since; a new one has its share of what is told.
         is_latest = position is None or fill.size_left == trade.size
         is_shared = fill.size_left > trade.size
@@ -184,7 +184,8 @@ class BookedTrade:
         position.unrealized_pnl = pnl_of(position.side, position.size, position.entry_price, fill.mark_price)
         position.is_open = trade.size > ZERO
         position.closed_at = None if position.is_open else self.now
-        await self.work.positions.add(position)
+        if position.id is None:
+            await self.work.positions.add(position)
         self.work.emit(position_event(position, reason))
 
     def _arm(self, exit_order: Order, sequence: int, price: Decimal) -> None:

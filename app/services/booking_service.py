@@ -59,11 +59,7 @@ class BookingService:
         `tells_all`: it lists every fill so far. Where it does not, an order that lacks some is asked about at once.
         """
         async with self._uow() as work:
-            found = await work.intents.get(intent_id)
-            if found is None:
-                raise LookupError(f"the venue told of intent {intent_id}, which was never written")
-            booked = await self._lock_with_siblings(work, found)
-            intent = await work.intents.get_for_update(intent_id) or found
+            booked, intent = await self._lock_with_siblings(work, intent_id)
             if intent.kind is IntentKind.CANCEL:
                 await self._book_cancel(booked, intent, result)
             else:
@@ -79,11 +75,7 @@ class BookingService:
     async def refuse_unsent(self, intent_id: int, reason: str) -> bool:
         """End an intent that nobody has sent as if its venue had refused it; False where somebody has."""
         async with self._uow() as work:
-            found = await work.intents.get(intent_id)
-            if found is None:
-                raise LookupError(f"intent {intent_id} was never written")
-            booked = await self._lock(work, found.trade_id)
-            intent = await work.intents.get_for_update(intent_id) or found
+            booked, intent = await self._lock(work, intent_id)
             if intent.status is not IntentStatus.NEW:
                 return False
             result = TradeResult(intent.id, VenueOutcome.REJECTED, reason=reason)
@@ -122,9 +114,13 @@ class BookingService:
             found = await work.trades.all_by_venue_index(position.venue_account_id, position.venue_trade_index)
             await share_margin(position, await self._lock_all(work, [trade.id for trade in found]))
 
-    async def _lock(self, work: UnitOfWork, trade_id: int) -> BookedTrade:
-        (booked,) = await self._lock_all(work, [trade_id])
-        return booked
+    async def _lock(self, work: UnitOfWork, intent_id: int) -> tuple[BookedTrade, Intent]:
+        """An intent, and the trade that it is about."""
+        trade = await work.trades.locked_of(intent_id)
+        if trade is None:
+            raise LookupError(f"intent {intent_id} was never written")
+        intent, orders = await work.intents.with_orders(intent_id)
+        return BookedTrade(work, self._clock.now(), trade, orders), intent
 
     async def _lock_all(self, work: UnitOfWork, trade_ids: Collection[int]) -> list[BookedTrade]:
         now = self._clock.now()
@@ -132,16 +128,20 @@ class BookingService:
         orders = await work.orders.of_trades_locked(list(trades))
         return [BookedTrade(work, now, trade, orders[trade_id]) for trade_id, trade in trades.items()]
 
-    async def _lock_with_siblings(self, work: UnitOfWork, intent: Intent) -> BookedTrade:
-        """The trade of an intent, and on a venue that nets the others of its position, which it changes too."""
-        if intent.provider not in self._netting:
-            return await self._lock(work, intent.trade_id)
+    async def _lock_with_siblings(self, work: UnitOfWork, intent_id: int) -> tuple[BookedTrade, Intent]:
+        """An intent with its trade, and on a venue that nets the others of its position, which it changes too."""
+        found = await work.intents.get(intent_id) if self._netting else None
+        if found is None or found.provider not in self._netting:
+            return await self._lock(work, intent_id)
+        return await self._lock_netted(work, found)
+
+    async def _lock_netted(self, work: UnitOfWork, intent: Intent) -> tuple[BookedTrade, Intent]:
         await work.trades.lock_pair(intent.venue_account_id, intent.pair_id)
         shared = await work.trades.open_on_pair(intent.venue_account_id, intent.pair_id)
         locked = await self._lock_all(work, {intent.trade_id, *shared})
         booked = next(each for each in locked if each.trade.id == intent.trade_id)
         booked.siblings = [each for each in locked if each is not booked]
-        return booked
+        return booked, await work.intents.get_for_update(intent.id) or intent
 
     async def _book_cancel(self, booked: BookedTrade, cancel: Intent, result: TradeResult) -> None:
         """A cancel ends by what became of its order; one that is refused, or was lost, leaves it as it is."""
@@ -161,18 +161,14 @@ class BookingService:
     async def _apply(self, booked: BookedTrade, intent: Intent, result: TradeResult) -> None:
         order = booked.order(intent.order_id)
         booked.name_transaction(intent, order, result.transaction_hash)
-        leaves_rest, is_news = not is_whole(intent.payload), False
-        for fill in result.fills:
-            own = await own_part(booked, self._board, fill) if fill.is_close else fill
-            if own is not None and await booked.record(own, order):
-                is_news = True
-                is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
-                await self._filled(booked, order, own, is_last=is_last, leaves_rest=leaves_rest)
-                if booked.trade.provider in self._netting:
-                    await share_margin(fill, [booked, *booked.siblings])
+        leaves_rest = not is_whole(intent.payload)
+        was_done = intent.status is IntentStatus.DONE
+        if result.outcome is VenueOutcome.FILLED:
+            # Before its fills, so that all that they change is written together.
+            booked.finish(intent, IntentStatus.DONE, None)
+        is_news = await self._take_fills(booked, order, result, leaves_rest=leaves_rest)
         match result.outcome:
-            case VenueOutcome.FILLED if is_news or intent.status is not IntentStatus.DONE:
-                booked.finish(intent, IntentStatus.DONE, None)
+            case VenueOutcome.FILLED if is_news or not was_done:
                 await self._complete(booked, order, leaves_rest=leaves_rest)
             case VenueOutcome.RESTING if intent.status is IntentStatus.SENT:
                 self._rests(booked, intent, order)
@@ -184,6 +180,19 @@ class BookingService:
                 order.refusal_details = result.details
                 await self._ended(booked, order, intent, result)
         await conclude(booked)
+
+    async def _take_fills(self, booked: BookedTrade, order: Order, result: TradeResult, *, leaves_rest: bool) -> bool:
+        """Book those of a result's fills that are not booked yet; whether there was one."""
+        is_news = False
+        for fill in result.fills:
+            own = await own_part(booked, self._board, fill) if fill.is_close else fill
+            if own is not None and await booked.record(own, order):
+                is_news = True
+                is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
+                await self._filled(booked, order, own, is_last=is_last, leaves_rest=leaves_rest)
+                if booked.trade.provider in self._netting:
+                    await share_margin(fill, [booked, *booked.siblings])
+        return is_news
 
     @staticmethod
     def _rests(booked: BookedTrade, intent: Intent, order: Order) -> None:

@@ -1,7 +1,8 @@
 """Carries intents to venues: new -> sent by one taker, sent once, and the venue's word booked."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -12,15 +13,16 @@ from app.core.database import DatabaseError, is_locked
 from app.core.fair_slots import FairSlots
 from app.core.faults import buggify
 from app.core.gathering import raise_first
-from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
+from app.domain.enums import IntentKind, OrderStatus, TradeStatus
 from app.domain.errors import ProviderError, ProviderTimeout, Unavailable
 from app.domain.events import EventType, order_event
 from app.domain.intents import close_params, open_params
 from app.domain.lifecycle import LIVE_ORDER
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
-from app.domain.trading_state import HALTED_CODE, Ruling, Subject
+from app.domain.trading_state import HALTED_CODE, Subject
 from app.models.market import Pair
-from app.models.trading import Intent, Order, Trade
+from app.models.trading import Intent
+from app.repositories.intent_repository import Effect, Waiting
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import BookingService, settled_topic
 from app.services.providers.base import BaseTradingProvider
@@ -34,6 +36,16 @@ AT_ONCE_EACH = 4
 LOOKS = 3
 LOOK_AGAIN_SECONDS = 0.02
 _SENDABLE = (OrderStatus.PENDING, OrderStatus.TRIGGERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What came of taking an intent: ours to send for a user, forbidden by trading states, or held by others."""
+
+    intent: Intent | None = None
+    user_id: int = 0
+    is_halted: bool = False
+    is_held: bool = False
 
 
 class Venues(Protocol):
@@ -95,7 +107,8 @@ class ExecutionService:
         if not ids:
             return
         async with self._uow() as work:
-            found = {intent.id: intent for intent in await work.intents.rows(ids)}
+            await work.only_asks()
+            found = await work.intents.waiting(ids)
         is_one_trade = len({intent.trade_id for intent in found.values()}) == 1
         self._waiting |= found.keys()
         turns = [self._send_in_turn(found[i], skip=not is_one_trade) for i in ids if i in found]
@@ -109,69 +122,70 @@ class ExecutionService:
     async def ask(self, intent: Intent) -> TradeResult | None:
         """What the venue knows of an intent; for a cancel, of the order it is about."""
         provider = await self._venues.get_provider(intent.provider)
-        return await provider.query(await self.ref(intent), _subject(intent))
-
-    async def ref(self, intent: Intent) -> VenueRef:
-        """Where an intent goes, in the venue's terms."""
         async with self._uow() as work:
             account = await work.venue_accounts.get(intent.venue_account_id)
         if account is None:
             raise LookupError(f"intent {intent.id} names venue account {intent.venue_account_id}, which is not there")
+        return await provider.query(self._ref(intent, account.user_id), _subject(intent))
+
+    def _ref(self, intent: Intent, user_id: int) -> VenueRef:
+        """Where an intent of a user goes, in the venue's terms."""
         pair = self._pairs.by_id(intent.pair_id)
-        return VenueRef(account.user_id, account.id, pair.id, pair.venue_pair_id)
+        return VenueRef(user_id, intent.venue_account_id, pair.id, pair.venue_pair_id)
 
-    async def _take(
-        self, work: UnitOfWork, intent_ids: Sequence[int], *, skip: bool = False
-    ) -> tuple[Sequence[Intent], Sequence[int], bool]:
-        """Those that are ours to send now, the ids of those that trading states forbid, and whether any was skipped.
+    async def _take(self, work: UnitOfWork, intent_id: int, *, skip: bool = False) -> Taking:
+        """Take an intent, unless its order ended or trading states forbid it.
 
-        `skip` passes over those whose rows another transaction holds, instead of waiting for it.
+        `skip` passes over one whose rows another transaction holds, instead of waiting for it.
         """
-        rows = await work.intents.rows(intent_ids)
-        trades = await work.trades.locked([intent.trade_id for intent in rows], skip=skip)
-        orders = await work.orders.locked([i.order_id for i in rows if i.trade_id in trades], skip=skip)
-        _tell_ended(work, orders.values())
-        wanted = [intent for intent in rows if _is_sendable(intent, orders)]
-        halted = await _forbidden(work, wanted, trades)
-        free = [intent.id for intent in wanted if intent.id not in halted]
-        taken = await work.intents.take_for_sending(free, NOT_AFTER, CHECK_AFTER)
-        await _begin(work, [orders[i.order_id] for i in taken if i.kind is not IntentKind.CANCEL], trades)
-        return taken, halted, _is_any_held(rows, orders)
+        effect = await work.intents.effect(intent_id, skip=skip)
+        if effect is None:
+            return Taking(is_held=skip)
+        _tell_ended(work, effect)
+        if not _is_sendable(effect):
+            return Taking()
+        if not await _may_be_sent(work, effect):
+            return Taking(is_halted=True)
+        taken = await work.intents.take_for_sending([intent_id], NOT_AFTER, CHECK_AFTER)
+        if not taken:
+            return Taking()
+        if effect.intent.kind is not IntentKind.CANCEL:
+            await _begin(work, effect)
+        return Taking(taken[0], effect.trade.user_id)
 
-    async def _take_in_turn(self, intent_id: int, *, skip: bool) -> tuple[Sequence[Intent], Sequence[int]]:
+    async def _take_in_turn(self, intent_id: int, *, skip: bool) -> Taking:
         """Take one intent; one of several whose rows are held is looked at again before its rows are waited for.
 
         What is held longer than a lock may be waited for is left to settlement, so that the others are not held up.
         """
         for _ in range(LOOKS if skip else 0):
             async with self._uow() as work:
-                taken, halted, is_skipped = await self._take(work, [intent_id], skip=True)
-            if not is_skipped:
-                return taken, halted
+                taking = await self._take(work, intent_id, skip=True)
+            if not taking.is_held:
+                return taking
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
         try:
             async with self._uow() as work:
-                taken, halted, _ = await self._take(work, [intent_id])
+                return await self._take(work, intent_id)
         except DatabaseError as error:
             if not (skip and is_locked(error)):
                 raise
             logger.info("Left to settlement, its rows are held: intent {intent}", intent=intent_id)
-            return [], []
-        return taken, halted
+            return Taking()
 
-    async def _send_in_turn(self, intent: Intent, *, skip: bool) -> None:
+    async def _send_in_turn(self, intent: Waiting, *, skip: bool) -> None:
         """Take an intent once it is its turn: its time to land begins when it is sent, not while it waits here."""
         async with self._slots.slot(intent.venue_account_id):
-            taken, halted = await self._take_in_turn(intent.id, skip=skip)
+            taking = await self._take_in_turn(intent.id, skip=skip)
             await buggify("intent.taken")
-            for intent_id in halted:
-                await self._booking.refuse_unsent(intent_id, HALTED_CODE)
-            for one in taken:
-                await self._deliver(one)
+            if taking.is_halted:
+                await self._booking.refuse_unsent(intent.id, HALTED_CODE)
+            if taking.intent is not None:
+                await self._deliver(taking.intent, taking.user_id)
 
-    async def _deliver(self, intent: Intent) -> None:
+    async def _deliver(self, intent: Intent, user_id: int) -> None:
         try:
-            result = await self._call_venue(intent)
+            result = await self._call_venue(intent, self._ref(intent, user_id))
         except (ProviderTimeout, ProviderError) as error:
             logger.warning("Outcome of intent {intent} is unknown: {error}", intent=intent.id, error=error.message)
             await self._mark_unknown(intent)
@@ -184,9 +198,8 @@ class ExecutionService:
         await self._booking.book(intent.id, result)
         await buggify("intent.booked")
 
-    async def _call_venue(self, intent: Intent) -> TradeResult:
+    async def _call_venue(self, intent: Intent, ref: VenueRef) -> TradeResult:
         provider = await self._venues.get_provider(intent.provider)
-        ref = await self.ref(intent)
         not_after = intent.not_after
         if not_after is None:
             raise LookupError(f"intent {intent.id} was taken without a deadline")
@@ -212,46 +225,33 @@ class ExecutionService:
                 work.hint(settled_topic(order.id), b"")
 
 
-def _is_sendable(intent: Intent, orders: Mapping[int, Order]) -> bool:
-    """Whether an intent's order is locked here and waits for it."""
-    order = orders.get(intent.order_id)
-    return order is not None and (intent.kind is IntentKind.CANCEL or order.status in _SENDABLE)
+def _is_sendable(effect: Effect) -> bool:
+    """Whether an intent's order waits for it."""
+    return effect.intent.kind is IntentKind.CANCEL or effect.order.status in _SENDABLE
 
 
-def _is_any_held(intents: Sequence[Intent], orders: Mapping[int, Order]) -> bool:
-    """Whether an intent that nobody has sent was passed over: its order is not locked here."""
-    return any(intent.status is IntentStatus.NEW and intent.order_id not in orders for intent in intents)
+def _tell_ended(work: UnitOfWork, effect: Effect) -> None:
+    """Wake whoever waits for an order that ended before it was sent; there is nothing else to wait for."""
+    if effect.order.status not in LIVE_ORDER:
+        work.hint(settled_topic(effect.order.id), b"")
 
 
-def _tell_ended(work: UnitOfWork, orders: Iterable[Order]) -> None:
-    """Wake whoever waits for orders that ended before they were sent; they have nothing else to wait for."""
-    for order in orders:
-        if order.status not in LIVE_ORDER:
-            work.hint(settled_topic(order.id), b"")
-
-
-async def _begin(work: UnitOfWork, sent: Sequence[Order], trades: Mapping[int, Trade]) -> None:
-    """The orders are on their way, and so are the trades that they open."""
-    begun = {order.trade_id: trades[order.trade_id or 0] for order in sent}
-    pending = [trade for trade in begun.values() if trade.status is TradeStatus.PENDING]
-    for order in sent:
-        work.orders.move_locked(order, OrderStatus.SUBMITTED)
-        work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
-    for trade in pending:
-        work.trades.move_locked(trade, TradeStatus.SUBMITTED)
-    await work.orders.write_together(sent, ["status"])
-    await work.trades.write_together(pending, ["status"])
-
-
-async def _forbidden(work: UnitOfWork, intents: Sequence[Intent], trades: Mapping[int, Trade]) -> Sequence[int]:
-    """The ids of the intents that may not be sent now: none of a halted market, no opening of a reducing one."""
-    subjects = {i.id: Subject(trades[i.trade_id].user_id, i.pair_id, i.provider) for i in intents}
-    rulings = await work.trading_states.states_for(set(subjects.values()))
-    return [intent.id for intent in intents if not _may_be_sent(intent, rulings[subjects[intent.id]])]
-
-
-def _may_be_sent(intent: Intent, ruling: Ruling) -> bool:
+async def _may_be_sent(work: UnitOfWork, effect: Effect) -> bool:
+    """Whether trading states let an intent be sent now: none of a halted market, no opening of a reducing one."""
+    intent = effect.intent
+    ruling = await work.trading_states.ruling(Subject(effect.trade.user_id, intent.pair_id, intent.provider))
     return ruling.may_open if intent.kind is IntentKind.OPEN else ruling.may_send
+
+
+async def _begin(work: UnitOfWork, effect: Effect) -> None:
+    """The order is on its way, and so is the trade that it opens."""
+    order, trade = effect.order, effect.trade
+    work.orders.move_locked(order, OrderStatus.SUBMITTED)
+    work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
+    await work.orders.write_together([order], ["status"])
+    if trade.status is TradeStatus.PENDING:
+        work.trades.move_locked(trade, TradeStatus.SUBMITTED)
+        await work.trades.write_together([trade], ["status"])
 
 
 def _subject(intent: Intent) -> int:

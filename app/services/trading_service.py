@@ -148,14 +148,13 @@ class TradingService:
     async def placed(self, user_id: int, order_id: int) -> Placed:
         """An order as it stands, with its trade and exits."""
         async with self._uow() as work:
-            order = await work.orders.owned(user_id, order_id)
-            if order is None or order.trade_id is None:
-                raise NotFound(order_id=order_id)
-            trade = await work.trades.owned(user_id, order.trade_id)
-            if trade is None:
-                raise NotFound(order_id=order_id)
-            siblings = await work.orders.of_trade(trade.id)
-        return Placed(order, trade, _exits_among(siblings))
+            await work.only_asks()
+            found = await work.trades.of_order(user_id, order_id)
+        if found is None:
+            raise NotFound(order_id=order_id)
+        trade, orders = found
+        order = next(order for order in orders if order.id == order_id)
+        return Placed(order, trade, _exits_among(orders))
 
     async def preview(self, trader: Trader, terms: OpenTerms) -> Preview:
         """What opening would mean, and every refusal it would meet, with no effect."""
@@ -246,8 +245,8 @@ class TradingService:
         entry = terms.price if terms.order_type is OrderType.LIMIT else self._market.quote(pair).tick.mark
         quantity = size_of(terms.collateral, terms.leverage, entry or ZERO, pair.size_step)
         trade = await work.trades.add(trade_row(terms, account, pair, trade_index))
-        order = await work.orders.add_named(entry_row(terms, trade, quantity))
-        rows = [await work.orders.add(exit_row(asked, trade, quantity, OrderStatus.WAITING)) for asked in exits]
+        rows = [exit_row(asked, trade, quantity, OrderStatus.WAITING) for asked in exits]
+        order = await work.orders.add_named(entry_row(terms, trade, quantity), rows)
         payload = OpenPayload(
             order_type=order.order_type,
             side=side,

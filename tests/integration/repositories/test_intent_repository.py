@@ -45,6 +45,35 @@ async def test_each_intent_is_taken_by_one_sender(uow: UnitOfWorkFactory, user: 
     assert all(mine == sorted(mine) for mine in taken)
 
 
+async def test_what_was_sent_does_not_wait(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
+    sent, waiting = await make_intents(uow, user, pair, 2)
+    async with uow() as work:
+        await work.intents.take_for_sending([sent.id], LIFE, CHECK)
+
+    async with uow() as work:
+        await work.only_asks()
+        found = await work.intents.waiting([sent.id, waiting.id])
+
+    assert found == {waiting.id: (waiting.id, waiting.trade_id, waiting.venue_account_id)}
+
+
+async def test_an_effect_whose_trade_or_order_another_holds_is_passed_over(
+    uow: UnitOfWorkFactory, user: Person, pair: Pair
+) -> None:
+    (intent,) = await make_intents(uow, user, pair, 1)
+
+    async with uow() as work:
+        effect = await work.intents.effect(intent.id, skip=True)
+        assert effect is not None
+        assert (effect.intent.id, effect.order.id, effect.trade.id) == (intent.id, intent.order_id, intent.trade_id)
+        async with uow() as other:
+            assert await other.intents.effect(intent.id, skip=True) is None
+    for table, row_id in (("trades", intent.trade_id), ("orders", intent.order_id)):
+        async with uow() as work, uow() as other:
+            assert await getattr(work, table).locked([row_id], skip=True)
+            assert await other.intents.effect(intent.id, skip=True) is None
+
+
 async def test_a_sender_that_rolls_back_leaves_the_intent_to_the_next(
     uow: UnitOfWorkFactory, user: Person, pair: Pair
 ) -> None:

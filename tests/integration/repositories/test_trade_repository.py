@@ -9,7 +9,7 @@ from app.bootstrap import Container
 from app.domain.enums import TradeStatus
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from tests.factories import Person, create_trade
+from tests.factories import Person, create_order, create_trade
 
 
 async def test_parallel_openers_get_each_index_once(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
@@ -44,6 +44,19 @@ async def test_each_pair_and_each_user_counts_alone(
         theirs = await create_trade(work, other_user.id, pair)
 
     assert (mine.trade_index, theirs.trade_index) == (0, 0)
+
+
+async def test_the_trade_of_an_order_is_told_to_its_owner_with_all_its_orders(
+    uow: UnitOfWorkFactory, user: Person, other_user: Person, pair: Pair
+) -> None:
+    async with uow() as work:
+        trade, another = [await create_trade(work, user.id, pair) for _ in range(2)]
+        orders = [await create_order(work, trade) for _ in range(3)]
+        await create_order(work, another)
+
+        assert await work.trades.of_order(user.id, orders[1].id) == (trade, orders)
+        assert await work.trades.of_order(other_user.id, orders[1].id) is None
+        assert await work.trades.of_order(user.id, 2**40) is None
 
 
 async def test_a_trade_is_found_by_its_owner_only(

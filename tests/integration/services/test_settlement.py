@@ -33,7 +33,7 @@ HOUR = timedelta(hours=1)
 async def take(desk: Desk, intent: Intent) -> None:
     """Take an intent for sending as a process does that dies before it calls the venue."""
     async with desk.uow() as work:
-        assert await desk.execution._take(work, [intent.id], skip=False)
+        assert (await desk.execution._take(work, intent.id)).intent is not None
 
 
 async def test_what_was_written_and_not_sent_is_sent(desk: Desk) -> None:
