@@ -68,6 +68,8 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
             "after": after,
         }
         ids = list(await self.session.scalars(text(_CLAIM), parameters))
+        if not ids:
+            return []
         query = select(WebhookDelivery).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
         rows = await self.session.scalars(query, execution_options={"populate_existing": True})
         return rows.all()

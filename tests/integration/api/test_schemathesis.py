@@ -56,6 +56,7 @@ JUDGED = {
     "webhooks_amend_webhook",
     "webhooks_create_webhook",
     "webhooks_replace_webhook",
+    "webhooks_rotate_secret",
     "webhooks_verify_webhook",
 }
 

@@ -134,3 +134,26 @@ async def test_a_key_that_is_gone_cannot_be_bound(uow: UnitOfWorkFactory, user: 
     with pytest.raises(Conflict):
         async with uow() as work:
             await work.idempotency.bind(user.id, "never claimed", order_id)
+
+
+async def test_of_several_runs_with_a_key_that_was_taken_over_one_answer_and_its_effect_stay(
+    uow: UnitOfWorkFactory, user: Person, pair: Pair
+) -> None:
+    await claim(uow, user, "answered", RUN_OUT)
+
+    async def run(number: int) -> int:
+        async with uow() as work:
+            await create_trade(work, user.id, pair)
+            await work.idempotency.answer(user.id, "answered", 201, str(number).encode())
+            return number
+
+    outcomes = await asyncio.gather(*(run(number) for number in range(6)), return_exceptions=True)
+
+    (kept,) = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert all(isinstance(outcome, Conflict) for outcome in outcomes if outcome != kept)
+    found = await record(uow, user, "answered")
+    assert found is not None
+    assert (found.response_status, found.response_body) == (201, str(kept).encode())
+    async with uow() as work:
+        trades = await work.trades.of_user(user.id, statuses=None, before=None, limit=9)
+    assert len(trades) == 1
