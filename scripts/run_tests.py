@@ -20,6 +20,8 @@ import asyncpg
 
 DEFAULT_DATABASE_URL = "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
 LINES_FLOOR = 90
+# Tests start many processes, of which each would compile every module again where this is forbidden.
+COMPILED_ONCE = {"PYTHONDONTWRITEBYTECODE": ""}
 NOTHING_SELECTED = 5  # how pytest says that no test was run
 
 
@@ -120,7 +122,7 @@ def judge_coverage(coverage: Coverage) -> Outcome:
 
 def main(arguments: Sequence[str]) -> int:
     """Run every stage, then tell all outcomes; 1 when one failed. Coverage is judged on whole runs only."""
-    environment = {"TEST_DATABASE_URL": DEFAULT_DATABASE_URL, **os.environ}
+    environment = {"TEST_DATABASE_URL": DEFAULT_DATABASE_URL, **os.environ, **COMPILED_ONCE}
     subprocess.run([sys.executable, "-m", "coverage", "erase"], check=True)
     outcomes = [run_stage(stage, environment, arguments) for stage in STAGES]
     if not arguments:

@@ -16,7 +16,7 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/de
 else
     echo "setup: bringing .venv up to date" >&2
 fi
-scripts/uv.sh pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.txt
+scripts/uv.sh pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements-dev.txt
 # The build backend is among the locked packages, so nothing is fetched without a hash.
 scripts/uv.sh pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 touch .venv/.ready

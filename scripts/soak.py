@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from scripts.run_tests import DEFAULT_DATABASE_URL, why_unreachable
+from scripts.run_tests import COMPILED_ONCE, DEFAULT_DATABASE_URL, why_unreachable
 
 PARTS = ("simulation", "model", "kills", "engines", "chaos")
 SIMULATION = "tests/simulation/test_simulation.py"
@@ -140,7 +140,7 @@ class Soak:
         return result
 
     async def _run_job(self, job: Job) -> list[Failure]:
-        environment = {**os.environ, "TEST_MODE": self._mode, "SOAK": "1", **job.environment}
+        environment = {**os.environ, **COMPILED_ONCE, "TEST_MODE": self._mode, "SOAK": "1", **job.environment}
         command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", job.test)
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 
+from scripts.run_tests import COMPILED_ONCE
 from scripts.topology.servers import PostgresServer, RabbitServer, RedisServer, Server
 
 MARQETFI = Path(sys.executable).with_name("marqetfi")
@@ -167,6 +168,7 @@ class Cluster:
         """What every process gets."""
         return {
             **os.environ,
+            **COMPILED_ONCE,
             "DATABASE_URL": self.postgres.url,
             "REDIS_URL": self.redis.url,
             "BROKER_URL": self.rabbitmq.url,

@@ -19,6 +19,7 @@ from app.core.broadcast import MemoryBroadcast
 from app.core.database import Database
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.invariant_service import InvariantService
+from scripts.run_tests import COMPILED_ONCE
 from tests.conftest import TEST_SECRET
 from tests.ports import free_port
 from tests.waiting import until
@@ -56,9 +57,7 @@ class Installation:
             "PASSWORD_MEMORY_KIB": "8",
             "PASSWORD_TIME_COST": "1",
             "LOG_LEVEL": "WARNING",
-            # Processes that start again and again need not compile everything again and again.
-            "PYTHONDONTWRITEBYTECODE": "",
-            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
+            **COMPILED_ONCE,
             **{f"RATE_LIMIT_{name}": "0" for name in limits},
             **self.settings,
             **more,
