@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from sqlalchemy import ARRAY, Select, String, and_, bindparam, column, delete, func, or_, select, update
+from sqlalchemy import ARRAY, Select, String, and_, bindparam, case, column, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.enums import StateScope, SwitchScope, TradingState
@@ -99,10 +99,10 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
     ) -> Sequence[DeadManSwitch]:
         """Switches to work on, each by one taker at a time: those whose time has come fire, those that fired go on.
 
-        Those that never fired come first, so that none waits behind firings that do not end; `besides` are the users
-        whose firings the taker is at. What a taker leaves unfinished is taken again after `again_after`. A switch that
-        was armed anew meanwhile fires again once that is finished: what a firing cancels is never more than it was
-        about.
+        Those that never fired come first, and the others in turn, the longest due first, so that none waits behind
+        firings that do not end; `besides` are the users whose firings the taker is at. What a taker leaves unfinished
+        is taken again after `again_after`. A switch that was armed anew meanwhile fires again once that is finished:
+        what a firing cancels is never more than it was about.
         """
         now = func.clock_timestamp()
         query = (
@@ -114,7 +114,7 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
                 ),
                 DeadManSwitch.user_id.not_in(tuple(besides)),
             )
-            .order_by(DeadManSwitch.fired_at.asc().nulls_first(), DeadManSwitch.next_run_at, DeadManSwitch.user_id)
+            .order_by(DeadManSwitch.fired_at.is_not(None), _DUE_AT, DeadManSwitch.user_id)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
@@ -139,6 +139,9 @@ class DeadManSwitchRepository(Repository[DeadManSwitch]):
             DeadManSwitch.user_id == user_id, DeadManSwitch.fires_at.is_(None), DeadManSwitch.fired_at.is_(None)
         )
         await self.session.execute(idle, execution_options={"synchronize_session": False})
+
+
+_DUE_AT = case((DeadManSwitch.fired_at.is_(None), DeadManSwitch.fires_at), else_=DeadManSwitch.next_run_at)
 
 
 def _restricting() -> Select[TradingStateRow]:

@@ -267,6 +267,23 @@ async def test_a_firing_that_is_stuck_delays_nobody_elses(desk: Desk) -> None:
     assert await switches.of_user(other.user_id) is None
 
 
+async def test_firings_that_do_not_end_take_turns(desk: Desk, switches: DeadManSwitchService) -> None:
+    desks = [replace(desk, user_id=(await create_person(desk.container)).id) for _ in range(3)]
+    for each in desks:
+        await switches.arm(each.user_id, 60, ENTRIES)
+        await come_due(each)
+    others = {desk.user_id}
+
+    served: list[int] = []
+    for _ in range(len(desks) * 3):
+        async with desk.uow() as work:
+            taken = await work.switches.take_due(1, timedelta(0), besides=others)
+        served += [switch.user_id for switch in taken]
+
+    assert served == [each.user_id for each in desks] * 3
+    assert await switches.fire_due() == len(desks)
+
+
 async def test_a_firing_that_fails_is_tried_again_and_stops_nobody_elses(desk: Desk) -> None:
     class FailingOnce(RestingCancels):
         has_failed = False
