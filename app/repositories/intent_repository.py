@@ -43,6 +43,12 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         rows = await self.session.execute(_WAITING, {"ids": ids})
         return {row.id: Waiting(row.id, row.trade_id, row.venue_account_id) for row in rows}
 
+    async def settled_among(self, ids: Sequence[int]) -> Sequence[int]:
+        """The orders of those of the ids whose venue has said its last word, or that were withdrawn."""
+        ended = (IntentStatus.DONE, IntentStatus.REJECTED)
+        query = select(Intent.order_id).where(Intent.id.in_(ids), Intent.status.in_(ended))
+        return (await self.session.scalars(query)).all()
+
     async def effect(self, intent_id: int, *, skip: bool) -> Effect | None:
         """An intent with its order and trade locked; None where `skip` passes over rows that others hold.
 

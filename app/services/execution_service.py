@@ -109,6 +109,10 @@ class ExecutionService:
         async with self._uow() as work:
             await work.only_asks()
             found = await work.intents.waiting(ids)
+            # Withdrawn, or sent by others, before anybody here could hear of it.
+            gone = [intent_id for intent_id in ids if intent_id not in found]
+            for order_id in await work.intents.settled_among(gone) if gone else ():
+                work.hint(settled_topic(order_id), b"")
         is_one_trade = len({intent.trade_id for intent in found.values()}) == 1
         self._waiting |= found.keys()
         turns = [self._send_in_turn(found[i], skip=not is_one_trade) for i in ids if i in found]

@@ -12,6 +12,7 @@ from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, O
 from app.domain.errors import Conflict
 from app.domain.trading import VenueOutcome
 from app.models.trading import Order
+from app.services.booking_service import settled_topic
 from app.services.trading_service import Placed
 from tests.desks import Desk
 from tests.fakes import Act
@@ -72,6 +73,19 @@ async def test_an_entry_that_nobody_has_sent_is_cancelled_without_asking_the_ven
 
     assert await desk.statuses(trade) == CANCELLED
     assert desk.venue.calls == []
+
+
+async def test_whoever_waits_for_an_entry_that_was_cancelled_before_it_was_sent_is_told(desk: Desk) -> None:
+    _, order, intent = await desk.write(**LIMIT)
+    told = asyncio.Event()
+    unsubscribe = desk.container.broadcast.subscribe(settled_topic(order.id), lambda _: told.set())
+    await desk.exits.cancel(desk.user_id, order.id)
+    told.clear()
+
+    await desk.execution.send([intent.id])
+    unsubscribe()
+
+    assert told.is_set()
 
 
 async def test_sending_and_cancelling_at_once_have_one_outcome(desk: Desk) -> None:
