@@ -238,8 +238,8 @@ async def _active(work: UnitOfWork, user_id: int, webhook_id: int) -> WebhookCon
 async def _resend_events(
     work: UnitOfWork, endpoint: WebhookConfiguration, events: Sequence[LoggedEvent], *, include_delivered: bool
 ) -> int:
-    # What the relay has not reached yet it will write itself.
-    wanted = {event.id: event for event in events if event.fanned_out_at is not None and wants(endpoint, event)}
+    # Also what the relay has not reached: it may have looked when the endpoint was off. Whoever is second writes none.
+    wanted = {event.id: event for event in events if wants(endpoint, event)}
     present = await work.deliveries.locked_for_events(endpoint.id, wanted)
     again = [row for row in present if include_delivered or row.status is not DeliveryStatus.DELIVERED]
     for row in present:

@@ -1,9 +1,9 @@
 """The delivery loop by itself: order, turns, its end, and what becomes of what others hold."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
@@ -11,7 +11,8 @@ import pytest_asyncio
 from app.bootstrap import Container
 from app.core.outbound_http import OutboundHttp, OutboundLimits
 from app.domain.enums import DeliveryStatus
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.models.event import Event
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.event_relay_service import EventRelayService
 from app.services.webhook_delivery_service import DeliveryLimits, WebhookDeliveryService
 from app.services.webhook_fan_out import fan_out
@@ -23,6 +24,7 @@ from tests.waiting import until
 
 EVENTS = 40
 LEASE = timedelta(seconds=40)
+EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest_asyncio.fixture
@@ -81,6 +83,22 @@ async def test_one_at_a_time_a_users_events_arrive_in_their_order_whoever_relays
     for person in people:
         arrived = [request.sequence for request in receiver.at(f"/{person.id}")]
         assert arrived == list(range(1, EVENTS + 1))
+
+
+async def test_what_is_asked_for_while_it_is_relayed_past_an_endpoint_is_sent(
+    container: Container, keys: WebhookSecrets, uow: UnitOfWorkFactory, user: Person
+) -> None:
+    """The relay has seen the endpoint switched off; it is switched on, and all is asked for, before the relay ends."""
+    endpoint = await create_endpoint(uow, keys, user.id, "http://127.0.0.1:9/", is_active=False)
+    await emit(uow, user.id, 1)
+
+    async def ask(_work: UnitOfWork, _events: Sequence[Event]) -> None:
+        await container.webhooks.change(user.id, endpoint.id, {"is_active": True})
+        await container.webhooks.resend_since(user.id, endpoint.id, EPOCH, include_delivered=False)
+
+    assert await EventRelayService(uow, container.broadcast, fan_out=[fan_out, ask]).relay()
+    (row,) = await deliveries_of(uow, endpoint.id)
+    assert row["status"] == DeliveryStatus.PENDING
 
 
 async def test_when_it_ends_what_is_under_way_is_finished(
