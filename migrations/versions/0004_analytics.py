@@ -1,6 +1,7 @@
 """What results by day, and pages of a status, need.
 
-Each index is passed over where it is there already: on a large database it can be made beforehand, concurrently.
+An index that is there already is passed over, and its table is not locked for it: on a large database it can be made
+beforehand, concurrently.
 
 Revision ID: 0004
 Revises: 0003
@@ -42,30 +43,35 @@ def upgrade() -> None:
     )
     _index_what_days_are_made_of()
     for table in ("orders", "trades"):
-        name = f"ix_{table}_user_id_status_id"
-        op.create_index(name, table, ["user_id", "status", "id"], unique=False, if_not_exists=True)
+        _make_index(table, ["user_id", "status", "id"])
 
 
 def _index_what_days_are_made_of() -> None:
-    op.create_index("ix_fills_user_id_created_at", "fills", ["user_id", "created_at"], unique=False, if_not_exists=True)
+    _make_index("fills", ["user_id", "created_at"])
     # The first column of the new one does its work.
     op.drop_index(op.f("ix_fills_user_id"), table_name="fills")
     for column in ("opened_at", "closed_at"):
+        _make_index("trades", ["user_id", column], where=f"{column} IS NOT NULL")
+    _make_index("funding_payments", ["venue_account_id", "created_at"])
+
+
+def _make_index(table: str, columns: list[str], where: str | None = None) -> None:
+    """Make an index that is not there, or not valid: then PostgreSQL says so.
+
+    IF NOT EXISTS alone would lock the table first, up to the end, and meet transactions that lock several in their
+    own order.
+    """
+    name, condition = f"ix_{table}_{'_'.join(columns)}", None if where is None else sa.text(where)
+    is_script = op.get_context().as_sql
+    if is_script or not _is_there(name):
         op.create_index(
-            f"ix_trades_user_id_{column}",
-            "trades",
-            ["user_id", column],
-            unique=False,
-            postgresql_where=sa.text(f"{column} IS NOT NULL"),
-            if_not_exists=True,
+            name, table, columns, unique=False, postgresql_where=condition, if_not_exists=is_script or None
         )
-    op.create_index(
-        "ix_funding_payments_venue_account_id_created_at",
-        "funding_payments",
-        ["venue_account_id", "created_at"],
-        unique=False,
-        if_not_exists=True,
-    )
+
+
+def _is_there(index: str) -> bool:
+    query = sa.text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:index)")
+    return op.get_bind().scalar(query, {"index": index}) is True
 
 
 def downgrade() -> None:

@@ -1,6 +1,7 @@
 """Migrations: forth and back, equal to the models, one at a time, and what readiness says of them."""
 
 import asyncio
+import re
 import sys
 
 import asyncpg
@@ -68,6 +69,25 @@ async def test_many_at_once_migrate_once(empty_database: MakeDatabase) -> None:
     assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 0, 0]
 
     assert await ask(url, "SELECT version_num FROM alembic_version") == {migrations.head()}
+
+
+async def test_indexes_that_were_made_beforehand_wait_for_nobody_who_writes(empty_database: MakeDatabase) -> None:
+    url = empty_database()
+    await asyncio.to_thread(migrations.upgrade, url, "0003")
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1))
+    beforehand = (migrations.FOLDER.parent / "docs" / "migrations.md").read_text()
+    made = re.findall(r"^CREATE INDEX CONCURRENTLY [^;]+;", beforehand, re.MULTILINE)
+    assert len(made) == 6
+    for statement in made:
+        await connection.execute(statement)
+    try:
+        async with connection.transaction():
+            # As whoever writes rows of them does.
+            await connection.execute("LOCK TABLE orders, trades, funding_payments IN ROW EXCLUSIVE MODE")
+            async with asyncio.timeout(60):
+                await asyncio.to_thread(migrations.upgrade, url)
+    finally:
+        await connection.close()
 
 
 async def test_a_database_tells_where_it_is(empty_database: MakeDatabase) -> None:
