@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from app.core.garbage import spare_what_lives
+
 FOLDER = Path(__file__).parent
 LATEST = FOLDER / "latest.json"
 COLUMNS = ("value", "unit", "floor", "ratio", "target")
@@ -39,7 +41,10 @@ def _source(name: str) -> str:
 
 def measure(name: str) -> list[dict[str, Any]]:
     """The rows of one benchmark, whose `rows` may be a coroutine function."""
-    rows = import_module(f"benchmarks.{name}").rows()
+    module = import_module(f"benchmarks.{name}")
+    # As the processes that serve do.
+    spare_what_lives()
+    rows = module.rows()
     return asyncio.run(_finished(rows), loop_factory=uvloop.new_event_loop) if inspect.isawaitable(rows) else rows
 
 

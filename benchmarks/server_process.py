@@ -11,6 +11,7 @@ from typing import Any, cast
 import uvicorn
 
 from app.api.serving import SERVER_OPTIONS
+from app.core.garbage import spare_what_lives
 
 READY_SECONDS = 120
 KIB = 1024
@@ -24,6 +25,8 @@ def serve(app: Any, **options: Any) -> None:
             await super().startup(sockets)
             print(self.servers[0].sockets[0].getsockname()[1], flush=True)
 
+    # As the processes that serve do.
+    spare_what_lives()
     Announced(uvicorn.Config(app, host="127.0.0.1", port=0, **{**SERVER_OPTIONS, **options})).run()
 
 

@@ -15,6 +15,7 @@ from app.cli.offline import check_migrations
 from app.cli.serving import check_start, start_failures
 from app.config.settings import Settings
 from app.core import logging
+from app.core.garbage import spare_what_lives
 from app.core.supervision import Supervisor
 from app.tasks.background import Role, parts_of
 
@@ -31,6 +32,7 @@ def engine() -> None:
         )
     check_start(settings)
     check_migrations(settings.database_url.get_secret_value())
+    spare_what_lives()
     with start_failures(), suppress(KeyboardInterrupt):
         uvloop.run(run(settings))
     say(Text("Stopped.", style="dim"))

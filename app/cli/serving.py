@@ -30,6 +30,7 @@ from app.config.settings import Settings
 from app.core import faults, logging
 from app.core.embedded_postgres import DataDirInUse, EmbeddedPostgresError
 from app.core.faults import FaultsInvalid
+from app.core.garbage import spare_what_lives
 from app.core.process_lock import ProcessLock
 from app.core.security import KEY_FILE
 from app.services.providers.faults import parse_rates
@@ -93,6 +94,7 @@ def run(sockets: list[socket.socket] | None, *, announces: bool = True) -> None:
     if settings.database_url is not None:
         check_migrations(settings.database_url.get_secret_value())
     server = Server(settings, partial(_announce, settings, is_first=is_first) if announces else _log_listening)
+    spare_what_lives()
     with start_failures(), suppress(KeyboardInterrupt):
         server.run(sockets)
     if announces:

@@ -12,6 +12,7 @@ from app.cli.serving import check_start, start_failures
 from app.config.settings import Settings
 from app.core import logging
 from app.core.celery_queue import BROKER_FAILURES, declare
+from app.core.garbage import spare_what_lives
 from app.core.logging import struck_out
 from app.tasks.celery_app import WorkerRuntime, beat_app, worker_app
 
@@ -25,6 +26,7 @@ def worker() -> None:
     runtime = WorkerRuntime(settings)
     app = worker_app(broker_url, settings, runtime)
     _declare(app, settings)
+    spare_what_lives()
     with start_failures():
         runtime.start()
     announce(settings, " worker. Ctrl-C stops it.")

@@ -1,11 +1,12 @@
 """Webhook deliveries: written once per endpoint and event, claimed under a lease, purged when old."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, String, Text, delete, func, literal, select, text, update
+from sqlalchemy import BigInteger, Integer, String, Text, delete, func, insert, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import TypeEngine
 
@@ -23,6 +24,56 @@ class NewDelivery:
     event_id: int
     event_type: str
     payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A delivery as it was claimed; `attempts` is the number of the claim, and so its fence."""
+
+    id: int
+    webhook_config_id: int
+    event_id: int
+    event_type: str
+    payload: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentDelivery:
+    """What an outcome is held against: where a locked delivery stands. `lease_until` is None where nobody sends it."""
+
+    id: int
+    status: DeliveryStatus
+    attempts: int
+    attempts_before: int
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt leaves a delivery with; its lease ends."""
+
+    id: int
+    status: DeliveryStatus
+    response_code: int | None
+    response_body: str | None
+    last_error: str | None
+    next_run_at: datetime | None
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """One request that was sent, and what came of it; see WebhookAttempt."""
+
+    delivery_id: int
+    number: int
+    url: str
+    request_headers: str
+    response_code: int | None
+    response_body: str | None
+    error: str | None
+    duration_ms: int
 
 
 class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliveryStatus]):
@@ -50,7 +101,7 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
 
     async def claim(
         self, holder: str, limit: int, lease: timedelta, *, failing: bool, per_endpoint: int, after: int = 0
-    ) -> Sequence[WebhookDelivery]:
+    ) -> Sequence[DueDelivery]:
         """Take due deliveries, at most so many under way at one endpoint, for as long as the lease lasts.
 
         `failing` asks for those of endpoints that failed last time, else of the others. An endpoint whose breaker is
@@ -67,12 +118,8 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
             "per_endpoint": per_endpoint,
             "after": after,
         }
-        ids = list(await self.session.scalars(text(_CLAIM), parameters))
-        if not ids:
-            return []
-        query = select(WebhookDelivery).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id)
-        rows = await self.session.scalars(query, execution_options={"populate_existing": True})
-        return rows.all()
+        rows = await self.session.execute(text(_CLAIM), parameters)
+        return sorted((DueDelivery(*row) for row in rows), key=lambda due: due.id)
 
     async def let_go(self, holder: str, ids: Collection[int]) -> None:
         """End the leases of deliveries that their holder will not send."""
@@ -93,10 +140,21 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         await self.write_together(free, ("status", "next_run_at", "attempts_before", "delivered_at"))
         return len(free)
 
-    async def note(self, attempts: Sequence[WebhookAttempt]) -> None:
-        """Keep what attempts brought."""
-        self.session.add_all(attempts)
-        await self.session.flush()
+    async def sent(self, ids: Collection[int]) -> Mapping[int, SentDelivery]:
+        """Where deliveries stand now, by id; locked in ascending order."""
+        query = select(*_SENT).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id).with_for_update()
+        return {row[0]: SentDelivery(*row) for row in await self.session.execute(query)}
+
+    async def settle(self, results: Sequence[Result], attempts: Sequence[NewAttempt]) -> None:
+        """Write what attempts left locked deliveries with, and the attempts; rows of any number by two statements."""
+        if not results:
+            return
+        given = values_table(_RESULT, [_result_row(result) for result in results])
+        written = {name: given.c[name] for name in _RESULT if name != "id"}
+        change = update(WebhookDelivery).where(WebhookDelivery.id == given.c.id).values(lease_until=None, **written)
+        await self.session.execute(change, execution_options={"synchronize_session": False})
+        new = values_table(_ATTEMPT, [_attempt_row(attempt) for attempt in attempts])
+        await self.session.execute(insert(WebhookAttempt).from_select(list(_ATTEMPT), select(*new.c)))
 
     async def attempts_of(self, delivery_id: int) -> Sequence[WebhookAttempt]:
         """The attempts at a delivery, oldest first."""
@@ -165,6 +223,11 @@ _NEW: Mapping[str, TypeEngine[Any]] = {
     "payload": Text(),
 }
 _COLUMNS = [name for name in _NEW if name != "number"]
+_SENT = [getattr(WebhookDelivery, each.name) for each in fields(SentDelivery)]
+_RESULT = {each.name: WebhookDelivery.__table__.c[each.name].type for each in fields(Result)}
+_result_row = attrgetter(*_RESULT)
+_ATTEMPT = {each.name: WebhookAttempt.__table__.c[each.name].type for each in fields(NewAttempt)}
+_attempt_row = attrgetter(*_ATTEMPT)
 
 # The endpoints with something to send are found by skipping through the index, and each gives what it has room for:
 # a long queue of one costs the others nothing.
@@ -198,5 +261,6 @@ WITH RECURSIVE waiting AS (
 )
 UPDATE webhook_deliveries d
 SET lease_until = clock_timestamp() + CAST(:lease AS interval), claimed_by = :holder, attempts = d.attempts + 1
-FROM due WHERE d.id = due.id RETURNING d.id
+FROM due WHERE d.id = due.id
+RETURNING d.id, d.webhook_config_id, d.event_id, d.event_type, d.payload, d.attempts
 """

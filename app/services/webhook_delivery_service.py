@@ -18,8 +18,9 @@ from app.core.database import DatabaseError, is_passing
 from app.core.faults import buggify
 from app.core.security import DecryptionFailed
 from app.domain.webhooks import Failure, Message, Reply, failing_room, free_slots
-from app.models.webhook import WebhookConfiguration, WebhookDelivery
+from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.webhook_delivery_repository import DueDelivery
 from app.services.webhook_fan_out import WEBHOOKS_TOPIC
 from app.services.webhook_outcomes import Outcome, record
 from app.services.webhook_secrets import WebhookSecrets
@@ -50,7 +51,7 @@ class DeliveryLimits:
 class Attempt:
     """A delivery that was claimed, until its outcome is recorded."""
 
-    delivery: WebhookDelivery
+    delivery: DueDelivery
     endpoint: WebhookConfiguration
     is_failing: bool
     begun: float
@@ -239,7 +240,7 @@ class WebhookDeliveryService:
                 work.hint(WEBHOOKS_TOPIC, b"")
 
 
-def _last_served(last: int, deliveries: Sequence[WebhookDelivery]) -> int:
+def _last_served(last: int, deliveries: Sequence[DueDelivery]) -> int:
     """The endpoint that a claim ended with which began after `last`."""
     served = (delivery.webhook_config_id for delivery in deliveries)
     return max(served, key=lambda webhook_id: (webhook_id <= last, webhook_id), default=last)

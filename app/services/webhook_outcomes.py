@@ -10,19 +10,12 @@ from loguru import logger
 from app.core.json import encode
 from app.core.metrics import WEBHOOK_ATTEMPTS, WEBHOOKS_DISABLED
 from app.domain.enums import DeliveryStatus
+from app.domain.lifecycle import DELIVERY_MOVES, advance
 from app.domain.webhooks import Health, Reply, disabled_event, kept_headers, next_delay
-from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDelivery
+from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWork
+from app.repositories.webhook_delivery_repository import NewAttempt, Result, SentDelivery
 
-_DELIVERY_COLUMNS = (
-    "status",
-    "response_code",
-    "response_body",
-    "last_error",
-    "next_run_at",
-    "lease_until",
-    "delivered_at",
-)
 _ENDPOINT_COLUMNS = (
     "is_active",
     "retry_count",
@@ -54,29 +47,27 @@ async def record(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
     One whose delivery was claimed again, or recorded before, is left out. Endpoints are locked before deliveries.
     """
     endpoints = await work.webhooks.locked({outcome.webhook_id for outcome in outcomes})
-    deliveries = await work.deliveries.locked([outcome.delivery_id for outcome in outcomes])
+    deliveries = await work.deliveries.sent([outcome.delivery_id for outcome in outcomes])
     now = await work.webhooks.now()
-    attempts = []
+    counted = []
     for outcome in outcomes:
         delivery, endpoint = deliveries.get(outcome.delivery_id), endpoints.get(outcome.webhook_id)
         if delivery is None or endpoint is None or not _is_under_way(delivery, outcome):
             continue
         WEBHOOK_ATTEMPTS.labels(outcome.reply.error or "delivered").inc()
-        attempts.append(_attempt(outcome))
-        _settle(work, delivery, outcome.reply, now)
+        counted.append((_result(delivery, outcome.reply, now), _attempt(outcome)))
         _judge(work, endpoint, outcome, now)
-    await work.deliveries.write_together(list(deliveries.values()), _DELIVERY_COLUMNS)
     await work.webhooks.write_together(list(endpoints.values()), _ENDPOINT_COLUMNS)
-    await work.deliveries.note(attempts)
+    await work.deliveries.settle([result for result, _ in counted], [attempt for _, attempt in counted])
 
 
-def _is_under_way(delivery: WebhookDelivery, outcome: Outcome) -> bool:
+def _is_under_way(delivery: SentDelivery, outcome: Outcome) -> bool:
     is_pending = delivery.status is DeliveryStatus.PENDING
     return is_pending and delivery.lease_until is not None and delivery.attempts == outcome.number
 
 
-def _attempt(outcome: Outcome) -> WebhookAttempt:
-    return WebhookAttempt(
+def _attempt(outcome: Outcome) -> NewAttempt:
+    return NewAttempt(
         delivery_id=outcome.delivery_id,
         number=outcome.number,
         url=outcome.url,
@@ -88,18 +79,21 @@ def _attempt(outcome: Outcome) -> WebhookAttempt:
     )
 
 
-def _settle(work: UnitOfWork, delivery: WebhookDelivery, reply: Reply, now: datetime) -> None:
-    """End a delivery, or say when it is tried again."""
-    delivery.response_code, delivery.response_body, delivery.last_error = reply.status, reply.body, reply.error
-    delivery.lease_until = delivery.next_run_at = None
-    if reply.is_success:
-        work.deliveries.move_locked(delivery, DeliveryStatus.DELIVERED, delivered_at=now)
-        return
-    wait = next_delay(delivery.attempts - delivery.attempts_before, reply, _chance.random())
-    if wait is None:
-        work.deliveries.move_locked(delivery, DeliveryStatus.FAILED)
-    else:
-        delivery.next_run_at = now + timedelta(seconds=wait)
+def _result(delivery: SentDelivery, reply: Reply, now: datetime) -> Result:
+    """The end of a delivery, or when it is tried again."""
+    status, wait = DeliveryStatus.DELIVERED, None
+    if not reply.is_success:
+        wait = next_delay(delivery.attempts - delivery.attempts_before, reply, _chance.random())
+        status = DeliveryStatus.FAILED if wait is None else DeliveryStatus.PENDING
+    return Result(
+        id=delivery.id,
+        status=status if status is delivery.status else advance(DELIVERY_MOVES, delivery.status, status),
+        response_code=reply.status,
+        response_body=reply.body,
+        last_error=reply.error,
+        next_run_at=None if wait is None else now + timedelta(seconds=wait),
+        delivered_at=now if reply.is_success else None,
+    )
 
 
 def _judge(work: UnitOfWork, endpoint: WebhookConfiguration, outcome: Outcome, now: datetime) -> None:

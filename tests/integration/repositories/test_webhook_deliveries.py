@@ -69,7 +69,7 @@ async def test_one_whose_holder_died_comes_again_with_a_higher_fence(uow: UnitOf
     async with uow() as work:
         again = await work.deliveries.claim("me", 9, LEASE, failing=False, per_endpoint=4)
     assert [row.id for row in again] == [row.id for row in first]
-    assert [(row.attempts, row.claimed_by) for row in again] == [(2, "me")]
+    assert [row.attempts for row in again] == [2]
 
 
 async def test_the_limit_of_a_claim(uow: UnitOfWorkFactory, user: Person) -> None:
