@@ -89,6 +89,9 @@ def _show_portfolio(answer: Answer, *, as_json: bool) -> None:
         write_line(answer.text)
         return
     money = answer.data
+    unpriced = (
+        f" ({money['unpriced_positions']} without a price, not in the sums)" if money["unpriced_positions"] else ""
+    )
     show_facts(
         [
             ("venue", Text(money["provider"])),
@@ -99,7 +102,7 @@ def _show_portfolio(answer: Answer, *, as_json: bool) -> None:
             ("realised PnL", gain_text(money["realized_pnl"], " USDC")),
             ("fees", f"{number_text(money['fees'])} USDC"),
             ("funding", gain_text(money["funding"], " USDC")),
-            ("open positions", str(money["open_positions"])),
+            ("open positions", f"{money['open_positions']}{unpriced}"),
         ]
     )
 

@@ -152,7 +152,14 @@ def check_open_fields(terms: OpenTerms) -> list[ExitTerms]:
     elif terms.expires_at is not None:
         raise _conflict(("expires_at",), "only a resting LIMIT can expire")
     _check_own_fields(terms.order_type, terms)
-    return exits_of(terms)
+    exits = exits_of(terms)
+    if terms.order_type is not OrderType.LIMIT and terms.price is not None and terms.max_slippage is None:
+        # Ignored, it would fill at any price what was meant to wait for this one.
+        raise _conflict(
+            ("price",),
+            "it is the limit of a LIMIT order; say order_type LIMIT, or max_slippage to guard a market order",
+        )
+    return exits
 
 
 def fingerprint(terms: OpenTerms | ExitTerms, trade_id: int | None = None) -> str:

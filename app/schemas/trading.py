@@ -95,7 +95,10 @@ class OpenTradeRequest(ExitsRequest):
     leverage: Leverage
     order_type: OrderType = OrderType.MARKET
     asset_type: Annotated[Count, Field(ge=0, le=1000)] | None = None
-    price: PriceField | None = None
+    price: PriceField | None = Field(
+        default=None,
+        description="The limit of a LIMIT; else the reference price of max_slippage, and refused without it",
+    )
     max_slippage: Fraction | None = Field(default=None, description="Fraction of the reference price, 0.001 = 0.1 %")
     expires_at: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
@@ -317,6 +320,7 @@ class PortfolioResponse(ResponseModel):
     fees: Number
     funding: Number = Field(description="Over all trades, negative where it was paid")
     open_positions: int
+    unpriced_positions: int = Field(description="Open positions without a price yet; they count as 0 in the sums")
 
 
 class Refusal(ResponseModel):

@@ -136,6 +136,14 @@ def test_only_a_limit_expires(order_type: OrderType) -> None:
     refusal("CONFLICTING_FIELDS", {"expires_at"}, terms(order_type, *own, expires_at=LATER))
 
 
+@pytest.mark.parametrize("order_type", [OrderType.MARKET, *OWN])
+def test_a_price_without_limit_or_slippage_is_not_ignored(order_type: OrderType) -> None:
+    own = OWN.get(order_type, set()) - {"trailing_stop_percentage"}
+    refusal("CONFLICTING_FIELDS", {"price"}, terms(order_type, *own, price=Decimal(100)))
+    guarded = terms(order_type, *own, price=Decimal(100), max_slippage=Decimal("0.001"))
+    assert len(check_open_fields(guarded)) == len({order_type} & OWN.keys())
+
+
 def test_a_market_order_takes_a_reference_price_and_slippage() -> None:
     asked = terms(price=Decimal(100), max_slippage=Decimal("0.001"), valid_until=LATER)
     assert check_open_fields(asked) == []

@@ -39,7 +39,8 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
     async with container.uow() as work:
         held = await work.positions.open_for(user.id)
         realised = await work.trades.realised(user.id, venue)
-    unrealised = sum((_pnl(container, position) or ZERO for position in held), ZERO)
+    valued = [pnl for position in held if (pnl := _pnl(container, position)) is not None]
+    unrealised = sum(valued, ZERO)
     return PortfolioResponse(
         provider=venue,
         balance=balance.free,
@@ -50,6 +51,7 @@ async def portfolio(container: ContainerDep, user: CurrentUser) -> PortfolioResp
         fees=realised.fees,
         funding=realised.funding,
         open_positions=len(held),
+        unpriced_positions=len(held) - len(valued),
     )
 
 

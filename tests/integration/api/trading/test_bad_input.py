@@ -208,6 +208,7 @@ SENSELESS: list[tuple[str, dict[str, Any], int, str]] = [
         "CONFLICTING_FIELDS",
     ),
     ("slippage of a limit", {"order_type": "LIMIT", "price": 49_000, "max_slippage": 1}, 400, "CONFLICTING_FIELDS"),
+    ("price of a market order", {"price": 49_000}, 400, "CONFLICTING_FIELDS"),
     ("expiry of a market order", {"expires_at": "2100-01-01T00:00:00Z"}, 400, "CONFLICTING_FIELDS"),
     ("a time that has passed", {"valid_until": "2020-01-01T00:00:00Z"}, 400, "EXPIRED_REQUEST"),
 ]

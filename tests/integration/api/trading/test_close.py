@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from tests.integration.api.trading.market import HandMarket, Trader, refusal
 
 
@@ -176,6 +178,20 @@ class TestAccount:
         assert Decimal(seen["unrealized_pnl"]) == Decimal(position["unrealized_pnl"])
         total = sum(Decimal(seen[name]) for name in ("balance", "margin", "unrealized_pnl"))
         assert Decimal(seen["equity"]) == total
+
+    async def test_positions_without_a_price_are_counted(
+        self, trader: Trader, market: HandMarket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await trader.open()
+        await market.at(51_000)
+        priced = await trader.read("/portfolio")
+        monkeypatch.setattr(market.board, "latest", lambda _: None)
+        unpriced = await trader.read("/portfolio")
+
+        assert priced["unrealized_pnl"] > 0
+        assert (priced["open_positions"], priced["unpriced_positions"]) == (1, 0)
+        assert (unpriced["open_positions"], unpriced["unpriced_positions"]) == (1, 1)
+        assert unpriced["unrealized_pnl"] == 0
 
     async def test_paper_money_starts_over_once_nothing_is_open(self, trader: Trader) -> None:
         opened = await trader.open()

@@ -151,6 +151,12 @@ class TestPreview:
         assert [refusal["code"] for refusal in seen["refusals"]] == ["STOP_WRONG_SIDE", "INSUFFICIENT_BALANCE"]
         assert seen["refusals"][1]["details"]["free"] == 10_000
 
+    async def test_a_price_that_limits_nothing_is_a_refusal(self, trader: Trader) -> None:
+        (refused,) = (await trader.send("POST", "/preview", {**BTC, "price": 49_000})).json()["refusals"]
+
+        assert (refused["code"], refused["details"]) == ("CONFLICTING_FIELDS", {"fields": ["price"]})
+        assert "say order_type LIMIT, or max_slippage" in refused["message"]
+
 
 async def test_an_answer_is_not_kept_by_anybody_on_the_way(trader: Trader, client: httpx2.AsyncClient) -> None:
     answer = await trader.ask_open()
