@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, update
 
 from app.bootstrap import Container
 from app.domain.enums import IntentStatus, OrderRole, OrderStatus, TradeStatus, TriggeredLeg
+from app.domain.idempotency import RequestKey
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.domain.order_terms import ExitTerms
 from app.domain.prices import Tick
@@ -34,7 +35,7 @@ from app.services.providers.factory import ProviderFactory
 from app.services.providers.paper.catalogue import CATALOGUE
 from app.services.providers.router import ProviderRouter
 from app.services.settlement_service import SettlementService
-from app.services.trading_service import Placed, RequestKey, Trader, TradingService
+from app.services.trading_service import Placed, Trader, TradingService
 from tests.factories import create_person, open_terms
 from tests.fakes import ScriptedVenue
 from tests.venues import HandBoard
@@ -43,6 +44,11 @@ from tests.waiting import until
 LIVE_INTENT = (IntentStatus.NEW, IntentStatus.SENT, IntentStatus.RESTING)
 IN_FLIGHT = (OrderStatus.SUBMITTED, OrderStatus.UNKNOWN, OrderStatus.PARTIALLY_FILLED)
 _indexes = itertools.count(1)
+
+
+def request_key(key: str, asked: str = "what is asked for") -> RequestKey:
+    """A key, and what its request asks for."""
+    return RequestKey(key, asked)
 
 
 @dataclass
@@ -97,7 +103,7 @@ class Desk:
     async def open(self, key: str | None = None, **values: Any) -> Placed:
         """Ask for a 10x long at market with 100 USDC, but for what is given."""
         terms = open_terms(**values)
-        return await self.trading.open_trade(self.trader, terms, None if key is None else RequestKey(key))
+        return await self.trading.open_trade(self.trader, terms, None if key is None else request_key(key))
 
     async def open_unsettled(self, **values: Any) -> Placed:
         """Ask for one that the venue will not settle at once; how it stands when the venue has answered."""
@@ -123,10 +129,8 @@ class Desk:
 
     async def close(self, trade: Trade, fraction: str = "1", key: str | None = None) -> Placed:
         """Ask for a close by hand."""
-        request_key = None if key is None else RequestKey(key)
-        return await self.trading.close_trade(
-            self.trader, trade.pair_id, trade.trade_index, Decimal(fraction), request_key
-        )
+        asked = None if key is None else request_key(key)
+        return await self.trading.close_trade(self.trader, trade.pair_id, trade.trade_index, Decimal(fraction), asked)
 
     async def close_unsettled(self, trade: Trade, fraction: str = "1") -> Placed:
         """Ask for a close that the venue will not settle at once; how it stands when the venue has answered."""

@@ -21,7 +21,7 @@ from app.services.claim_service import Claim, ClaimOutcome, Crossed, latched_cro
 from app.services.dead_man_switch_service import DeadManSwitchService
 from app.services.idempotency_service import Fresh
 from app.services.resting_cancels import RestingCancels
-from tests.desks import Desk
+from tests.desks import Desk, request_key
 from tests.fakes import Act
 from tests.waiting import until
 
@@ -111,11 +111,11 @@ async def opens_by_name(desk: Desk, on: Ground) -> str:
 
 async def opens_by_key(desk: Desk, on: Ground) -> str:
     key = f"race-{on.number}"
-    state = await desk.idempotency.begin(desk.user_id, key, "the same")
+    state = await desk.idempotency.begin(desk.user_id, request_key(key))
     if not isinstance(state, Fresh):
         return type(state).__name__.lower()
     await desk.open(key=key)
-    await desk.idempotency.store(desk.user_id, key, 201, b"{}")
+    await desk.idempotency.store(desk.user_id, request_key(key), 201, b"{}")
     return "opened"
 
 

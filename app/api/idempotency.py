@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -15,16 +16,18 @@ from app.bootstrap import Container
 from app.core.faults import buggify
 from app.core.json import encode
 from app.domain.errors import InvalidRequest, MarqetError
+from app.domain.idempotency import RequestKey
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.idempotency_service import Bound, Stored
-from app.services.trading_service import Placed, RequestKey
+from app.services.trading_service import Placed
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _UNKNOWN_YET = 504
 KEY_ERRORS = ("IDEMPOTENCY_KEY_INVALID", "IDEMPOTENCY_IN_FLIGHT", "IDEMPOTENCY_KEY_REUSED")
 
 
-def idempotency_key(
+async def idempotency_key(
+    request: Request,
     idempotency_key: Annotated[
         str | None, Header(description="1 to 255 printable characters; the same key repeats the first answer")
     ] = None,
@@ -37,7 +40,7 @@ def idempotency_key(
         key = key[1:-1]
     if _KEY.fullmatch(key) is None:
         raise InvalidRequest(code="IDEMPOTENCY_KEY_INVALID")
-    return RequestKey(key)
+    return RequestKey(key, await _fingerprint(request))
 
 
 # Keeps an answer with the transaction that does what it tells of.
@@ -70,7 +73,7 @@ class Once:
         if key is None:
             return self._rendered(await tell(await run()))
         idempotency = self._container.idempotency
-        state = await idempotency.begin(self._user_id, key.key, await self._fingerprint())
+        state = await idempotency.begin(self._user_id, key)
         if isinstance(state, Stored):
             return self._repeated(state)
         await buggify("idempotency.claimed")
@@ -80,14 +83,14 @@ class Once:
             else:
                 placed = await run()
         except BaseException:
-            await idempotency.abandon(self._user_id, key.key)
+            await idempotency.abandon(self._user_id, key)
             raise
         answer = await self._told(placed, tell)
         await buggify("idempotency.done")
         if answer.status_code == _UNKNOWN_YET:
-            await idempotency.abandon(self._user_id, key.key)
+            await idempotency.abandon(self._user_id, key)
         else:
-            await idempotency.store(self._user_id, key.key, answer.status_code, bytes(answer.body))
+            await idempotency.store(self._user_id, key, answer.status_code, bytes(answer.body))
         await buggify("idempotency.stored")
         return answer
 
@@ -96,17 +99,17 @@ class Once:
         if key is None:
             return self._rendered(await make(_keep_nothing))
         idempotency = self._container.idempotency
-        state = await idempotency.begin(self._user_id, key.key, await self._fingerprint())
+        state = await idempotency.begin(self._user_id, key)
         if isinstance(state, Stored):
             return self._repeated(state)
         await buggify("idempotency.claimed")
         try:
-            return self._rendered(await make(partial(self._keep, key.key)))
+            return self._rendered(await make(partial(self._keep, key)))
         except BaseException:
-            await idempotency.abandon(self._user_id, key.key)
+            await idempotency.abandon(self._user_id, key)
             raise
 
-    async def _keep(self, key: str, work: UnitOfWork, shown: BaseModel) -> None:
+    async def _keep(self, key: RequestKey, work: UnitOfWork, shown: BaseModel) -> None:
         await work.idempotency.answer(self._user_id, key, self._status, self._body(shown))
 
     async def _told(self, placed: Placed, tell: Callable[[Placed], Awaitable[BaseModel]]) -> Response:
@@ -130,12 +133,16 @@ class Once:
             headers={"Idempotency-Replayed": "true"},
         )
 
-    async def _fingerprint(self) -> str:
-        """A digest of method, path, query and parsed body: spelling and order of the JSON do not matter."""
-        request = self._request
-        body = encode(_sorted(await request.json()), numbers_as_strings=True) if await request.body() else b""
-        text = f"{request.method}\0{request.url.path}\0{request.url.query}\0".encode()
-        return hashlib.sha256(text + body).hexdigest()
+
+async def _fingerprint(request: Request) -> str:
+    """A digest of method, path, query and parsed body: spelling and order of the JSON do not matter."""
+    body = await request.body()
+    if body:
+        # What is no JSON is refused by the route.
+        with suppress(ValueError):
+            body = encode(_sorted(await request.json()), numbers_as_strings=True)
+    text = f"{request.method}\0{request.url.path}\0{request.url.query}\0".encode()
+    return hashlib.sha256(text + body).hexdigest()
 
 
 def _sorted(value: object) -> object:

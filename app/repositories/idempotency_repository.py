@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Update, delete, func, select, update
+from sqlalchemy import ColumnElement, Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.errors import Conflict
+from app.domain.idempotency import RequestKey
 from app.models.event import IdempotencyRecord
 from app.repositories.base import Repository
 
@@ -15,17 +16,19 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
 
     model = IdempotencyRecord
 
-    async def claim(self, user_id: int, key: str, fingerprint: str, lock: timedelta) -> bool:
+    async def claim(self, user_id: int, key: RequestKey, lock: timedelta) -> bool:
         """Take a key that is free, or whose first request died (its lock ran out with no answer)."""
         until = func.clock_timestamp() + lock
-        row = upsert(IdempotencyRecord).values(user_id=user_id, key=key, fingerprint=fingerprint, locked_until=until)
+        row = upsert(IdempotencyRecord).values(
+            user_id=user_id, key=key.key, fingerprint=key.fingerprint, locked_until=until
+        )
         taken = await self.session.scalar(
             row.on_conflict_do_update(
                 index_elements=[IdempotencyRecord.user_id, IdempotencyRecord.key],
                 set_={"locked_until": until},
                 where=(IdempotencyRecord.response_status.is_(None))
                 & (IdempotencyRecord.locked_until < func.clock_timestamp())
-                & (IdempotencyRecord.fingerprint == fingerprint),
+                & (IdempotencyRecord.fingerprint == key.fingerprint),
             ).returning(IdempotencyRecord.user_id)
         )
         return taken is not None
@@ -36,31 +39,31 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             select(IdempotencyRecord).where(IdempotencyRecord.user_id == user_id, IdempotencyRecord.key == key)
         )
 
-    async def bind(self, user_id: int, key: str, order_id: int) -> None:
+    async def bind(self, user_id: int, key: RequestKey, order_id: int) -> None:
         """Note the order that the request wrote, in the transaction that writes it.
 
-        Raises Conflict, which undoes that order, when the key was taken over from a run held for dead.
+        Raises Conflict, which undoes that order, when the key was taken over from a run held for dead, or given up by
+        it and taken for another request.
         """
         first = _one(user_id, key).where(IdempotencyRecord.order_id.is_(None)).values(order_id=order_id)
         if await self.session.scalar(first.returning(IdempotencyRecord.order_id)) is None:
             raise Conflict(code="IDEMPOTENCY_IN_FLIGHT", retry_after=1)
 
-    async def release(self, user_id: int, key: str) -> None:
+    async def release(self, user_id: int, key: RequestKey) -> None:
         """Forget a request that was refused before it wrote anything."""
         await self.session.execute(
             delete(IdempotencyRecord).where(
-                IdempotencyRecord.user_id == user_id,
-                IdempotencyRecord.key == key,
+                *_of(user_id, key),
                 IdempotencyRecord.order_id.is_(None),
                 IdempotencyRecord.response_status.is_(None),
             )
         )
 
-    async def unlock(self, user_id: int, key: str) -> None:
+    async def unlock(self, user_id: int, key: RequestKey) -> None:
         """End the run without an answer to store: the next request tells the order's state."""
         await self.session.execute(_one(user_id, key).values(locked_until=None))
 
-    async def store(self, user_id: int, key: str, status: int, body: bytes) -> None:
+    async def store(self, user_id: int, key: RequestKey, status: int, body: bytes) -> None:
         """Keep the answer that was sent; the first one stands."""
         await self.session.execute(
             _one(user_id, key)
@@ -68,7 +71,7 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
             .values(response_status=status, response_body=body, locked_until=None)
         )
 
-    async def answer(self, user_id: int, key: str, status: int, body: bytes) -> None:
+    async def answer(self, user_id: int, key: RequestKey, status: int, body: bytes) -> None:
         """Keep an answer in the transaction that does what it tells of.
 
         Raises Conflict, which undoes that, where another run with the key has answered, or the key is gone.
@@ -91,5 +94,14 @@ class IdempotencyRepository(Repository[IdempotencyRecord]):
         return len(gone)
 
 
-def _one(user_id: int, key: str) -> Update:
-    return update(IdempotencyRecord).where(IdempotencyRecord.user_id == user_id, IdempotencyRecord.key == key)
+def _one(user_id: int, key: RequestKey) -> Update:
+    return update(IdempotencyRecord).where(*_of(user_id, key))
+
+
+def _of(user_id: int, key: RequestKey) -> tuple[ColumnElement[bool], ...]:
+    """Which record is a run's own."""
+    return (
+        IdempotencyRecord.user_id == user_id,
+        IdempotencyRecord.key == key.key,
+        IdempotencyRecord.fingerprint == key.fingerprint,
+    )

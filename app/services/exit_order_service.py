@@ -7,6 +7,7 @@ from app.core.faults import buggify
 from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide
 from app.domain.errors import Conflict, NotFound
 from app.domain.events import EventType, order_event, position_event
+from app.domain.idempotency import RequestKey
 from app.domain.lifecycle import OPEN_TRADE, UNFILLED_TRADE
 from app.domain.order_rules import check_exit
 from app.domain.order_terms import ExitChanges, ExitRequest, ExitTerms, amended, fingerprint
@@ -22,7 +23,7 @@ from app.services.live_stops import awaits_activation
 from app.services.market_view import MarketView
 from app.services.trade_rows import exit_row
 from app.services.trading_gate import require_exit_room, require_sending
-from app.services.trading_service import RequestKey, TradingService, asked_before
+from app.services.trading_service import TradingService, asked_before
 
 
 class ExitOrderService:
@@ -73,7 +74,7 @@ class ExitOrderService:
                 _arm(order, quote, price)
             await work.orders.add_named(order)
             if key is not None:
-                await work.idempotency.bind(user_id, key.key, order.id)
+                await work.idempotency.bind(user_id, key, order.id)
             work.emit(order_event(EventType.ORDER_CREATED, order, "attached"))
             self._tell(work, order, position)
         return order

@@ -13,6 +13,7 @@ from app.core.faults import buggify
 from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
 from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
 from app.domain.events import EventType, order_event, trade_event
+from app.domain.idempotency import RequestKey
 from app.domain.intents import OpenPayload, close_payload
 from app.domain.lifecycle import LIVE_ORDER, OPEN_TRADE
 from app.domain.money import ZERO
@@ -47,13 +48,6 @@ class Trader:
     user_id: int
     may_trade: bool
     is_sandbox: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RequestKey:
-    """The Idempotency-Key that the request came with."""
-
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +133,7 @@ class TradingService:
             else:
                 order, intent_id, beside = await self._write_close(work, trade, fraction)
             if key is not None:
-                await work.idempotency.bind(trader.user_id, key.key, order.id)
+                await work.idempotency.bind(trader.user_id, key, order.id)
         if intent_id is not None:
             await buggify("close.committed")
             await self._send_and_wait(order.id, [intent_id, *beside])
@@ -231,7 +225,7 @@ class TradingService:
                 return earlier, None
             order, intent = await self._write_open(work, account, terms, pair, exits)
             if key is not None:
-                await work.idempotency.bind(trader.user_id, key.key, order.id)
+                await work.idempotency.bind(trader.user_id, key, order.id)
         return order, intent
 
     async def _write_open(

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.domain.errors import Conflict
+from app.domain.idempotency import RequestKey
 from app.models.event import IdempotencyRecord
 from app.models.market import Pair
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -17,7 +18,7 @@ LOCK, RUN_OUT = timedelta(seconds=60), timedelta(seconds=-1)
 
 async def claim(uow: UnitOfWorkFactory, user: Person, key: str, lock: timedelta = LOCK, fingerprint: str = "f") -> bool:
     async with uow() as work:
-        return await work.idempotency.claim(user.id, key, fingerprint, lock)
+        return await work.idempotency.claim(user.id, RequestKey(key, fingerprint), lock)
 
 
 async def record(uow: UnitOfWorkFactory, user: Person, key: str) -> IdempotencyRecord | None:
@@ -59,8 +60,8 @@ async def test_a_dead_key_is_not_taken_over_for_another_request(uow: UnitOfWorkF
 async def test_an_answered_key_is_never_claimed_again(uow: UnitOfWorkFactory, user: Person) -> None:
     await claim(uow, user, "k", RUN_OUT)
     async with uow() as work:
-        await work.idempotency.store(user.id, "k", 201, b"first")
-        await work.idempotency.store(user.id, "k", 400, b"second")
+        await work.idempotency.store(user.id, RequestKey("k", "f"), 201, b"first")
+        await work.idempotency.store(user.id, RequestKey("k", "f"), 400, b"second")
 
     assert not await claim(uow, user, "k")
     found = await record(uow, user, "k")
@@ -73,11 +74,11 @@ async def test_releasing_forgets_only_what_wrote_nothing(uow: UnitOfWorkFactory,
         await claim(uow, user, key)
     order_id = await make_order(uow, user, pair)
     async with uow() as work:
-        await work.idempotency.bind(user.id, "bound", order_id)
-        await work.idempotency.store(user.id, "answered", 200, b"")
+        await work.idempotency.bind(user.id, RequestKey("bound", "f"), order_id)
+        await work.idempotency.store(user.id, RequestKey("answered", "f"), 200, b"")
     async with uow() as work:
         for key in ("empty", "bound", "answered"):
-            await work.idempotency.release(user.id, key)
+            await work.idempotency.release(user.id, RequestKey(key, "f"))
 
     assert await record(uow, user, "empty") is None
     bound = await record(uow, user, "bound")
@@ -113,7 +114,7 @@ async def test_of_two_runs_under_a_key_only_one_writes_its_order(
     async def run(number: int) -> int:
         async with uow() as work:
             order = await create_order(work, await create_trade(work, user.id, pair))
-            await work.idempotency.bind(user.id, "k", order.id)
+            await work.idempotency.bind(user.id, RequestKey("k", "f"), order.id)
             return order.id
 
     outcomes = await asyncio.gather(*(run(number) for number in range(6)), return_exceptions=True)
@@ -133,7 +134,7 @@ async def test_a_key_that_is_gone_cannot_be_bound(uow: UnitOfWorkFactory, user: 
     order_id = await make_order(uow, user, pair)
     with pytest.raises(Conflict):
         async with uow() as work:
-            await work.idempotency.bind(user.id, "never claimed", order_id)
+            await work.idempotency.bind(user.id, RequestKey("never claimed", "f"), order_id)
 
 
 async def test_of_several_runs_with_a_key_that_was_taken_over_one_answer_and_its_effect_stay(
@@ -144,7 +145,7 @@ async def test_of_several_runs_with_a_key_that_was_taken_over_one_answer_and_its
     async def run(number: int) -> int:
         async with uow() as work:
             await create_trade(work, user.id, pair)
-            await work.idempotency.answer(user.id, "answered", 201, str(number).encode())
+            await work.idempotency.answer(user.id, RequestKey("answered", "f"), 201, str(number).encode())
             return number
 
     outcomes = await asyncio.gather(*(run(number) for number in range(6)), return_exceptions=True)

@@ -12,11 +12,10 @@ from app.domain.enums import OrderStatus
 from app.domain.errors import Conflict, IdempotencyKeyReused
 from app.models.event import IdempotencyRecord
 from app.services.idempotency_service import LOCK, Bound, Fresh, IdempotencyService, Stored
-from tests.desks import Desk
+from tests.desks import Desk, request_key
+from tests.factories import open_terms
 from tests.fakes import Act
 from tests.waiting import until
-
-ASKED = "fingerprint"
 
 
 async def die(desk: Desk, key: str) -> None:
@@ -27,8 +26,8 @@ async def die(desk: Desk, key: str) -> None:
         await work.session.execute(mine.values(locked_until=past))
 
 
-async def begin(desk: Desk, key: str, asked: str = ASKED) -> Fresh | Stored | Bound:
-    return await desk.idempotency.begin(desk.user_id, key, asked)
+async def begin(desk: Desk, key: str, asked: str | None = None) -> Fresh | Stored | Bound:
+    return await desk.idempotency.begin(desk.user_id, request_key(key, asked) if asked else request_key(key))
 
 
 async def order_ids(desk: Desk) -> Sequence[int]:
@@ -41,14 +40,14 @@ async def test_the_first_request_runs_and_others_wait_for_its_end(desk: Desk) ->
     first = await begin(desk, "k")
     with pytest.raises(Conflict) as caught:
         await begin(desk, "k")
-    await desk.idempotency.store(desk.user_id, "k", 201, b'{"a":1}')
+    await desk.idempotency.store(desk.user_id, request_key("k"), 201, b'{"a":1}')
 
     assert (first, caught.value.code, caught.value.retry_after) == (Fresh(), "IDEMPOTENCY_IN_FLIGHT", 1)
     assert await begin(desk, "k") == Stored(201, b'{"a":1}')
 
 
 async def test_a_key_is_held_for_a_run_and_its_wait_for_the_venue(desk: Desk) -> None:
-    await IdempotencyService(desk.uow, wait_seconds=1000).begin(desk.user_id, "k", ASKED)
+    await IdempotencyService(desk.uow, wait_seconds=1000).begin(desk.user_id, request_key("k"))
 
     async with desk.uow() as work:
         record = await work.idempotency.of_key(desk.user_id, "k")
@@ -60,8 +59,8 @@ async def test_a_key_is_held_for_a_run_and_its_wait_for_the_venue(desk: Desk) ->
 
 async def test_the_first_answer_is_the_one_that_is_repeated(desk: Desk) -> None:
     await begin(desk, "k")
-    await desk.idempotency.store(desk.user_id, "k", 400, b"refused")
-    await desk.idempotency.store(desk.user_id, "k", 201, b"late")
+    await desk.idempotency.store(desk.user_id, request_key("k"), 400, b"refused")
+    await desk.idempotency.store(desk.user_id, request_key("k"), 201, b"late")
 
     assert await begin(desk, "k") == Stored(400, b"refused")
 
@@ -70,7 +69,7 @@ async def test_the_first_answer_is_the_one_that_is_repeated(desk: Desk) -> None:
 async def test_a_key_is_for_one_request_only(desk: Desk, is_answered: bool) -> None:
     await begin(desk, "k")
     if is_answered:
-        await desk.idempotency.store(desk.user_id, "k", 200, b"")
+        await desk.idempotency.store(desk.user_id, request_key("k"), 200, b"")
 
     with pytest.raises(IdempotencyKeyReused):
         await begin(desk, "k", "something else")
@@ -109,7 +108,7 @@ async def test_an_unknown_outcome_is_told_by_its_order_until_it_is_known(desk: D
     await begin(desk, "k")
     desk.venue.will("open", Act.UNHEARD)
     placed = await desk.open(key="k")
-    await desk.idempotency.abandon(desk.user_id, "k")
+    await desk.idempotency.abandon(desk.user_id, request_key("k"))
 
     told = [await begin(desk, "k") for _ in range(2)]
     await desk.settle()
@@ -123,7 +122,7 @@ async def test_an_unknown_outcome_is_told_by_its_order_until_it_is_known(desk: D
 
 async def test_a_refused_run_leaves_the_key_free(desk: Desk) -> None:
     await begin(desk, "k")
-    await desk.idempotency.abandon(desk.user_id, "k")
+    await desk.idempotency.abandon(desk.user_id, request_key("k"))
 
     assert await begin(desk, "k", "another request") == Fresh()
 
@@ -177,7 +176,7 @@ async def test_a_run_that_is_only_slow_is_told_of_and_not_run_again(desk: Desk) 
     meanwhile = await desk.trading.placed(desk.user_id, taken_over.order_id)
     desk.venue.gate.set()
     placed = await first
-    await desk.idempotency.store(desk.user_id, "k", 201, b"first")
+    await desk.idempotency.store(desk.user_id, request_key("k"), 201, b"first")
 
     assert (meanwhile.order.status, placed.order.status) == (OrderStatus.SUBMITTED, OrderStatus.FILLED)
     assert taken_over.order_id == placed.order.id
@@ -190,7 +189,7 @@ async def test_a_slow_run_that_fails_frees_the_key_for_no_second_order(desk: Des
     await begin(desk, "k")
     await die(desk, "k")
     assert await begin(desk, "k") == Fresh()
-    await desk.idempotency.abandon(desk.user_id, "k")
+    await desk.idempotency.abandon(desk.user_id, request_key("k"))
     third = await begin(desk, "k")
 
     outcomes = await asyncio.gather(desk.open(key="k"), desk.open(key="k"), return_exceptions=True)
@@ -200,12 +199,31 @@ async def test_a_slow_run_that_fails_frees_the_key_for_no_second_order(desk: Des
     assert len(await order_ids(desk)) == len(desk.venue.orders) == 1
 
 
+async def test_a_slow_run_whose_key_went_to_another_request_writes_nothing(desk: Desk) -> None:
+    """The first was held for dead; the second gave the key up, and it came again with another request."""
+    await begin(desk, "k", "first")
+    await die(desk, "k")
+    assert await begin(desk, "k", "first") == Fresh()
+    await desk.idempotency.abandon(desk.user_id, request_key("k", "first"))
+    assert await begin(desk, "k", "another") == Fresh()
+
+    with pytest.raises(Conflict):
+        await desk.trading.open_trade(desk.trader, open_terms(), request_key("k", "first"))
+    await desk.idempotency.abandon(desk.user_id, request_key("k", "first"))
+    await desk.idempotency.store(desk.user_id, request_key("k", "first"), 201, b"of the first")
+
+    assert await order_ids(desk) == []
+    placed = await desk.trading.open_trade(desk.trader, open_terms(), request_key("k", "another"))
+    await die(desk, "k")
+    assert await begin(desk, "k", "another") == Bound(placed.order.id)
+
+
 async def test_10_keys_with_20_requests_each_open_10_trades(desk: Desk) -> None:
     async def request(key: str) -> Fresh | Stored | Bound:
         state = await begin(desk, key)
         if isinstance(state, Fresh):
             placed = await desk.open(key=key)
-            await desk.idempotency.store(desk.user_id, key, 201, str(placed.order.id).encode())
+            await desk.idempotency.store(desk.user_id, request_key(key), 201, str(placed.order.id).encode())
         return state
 
     outcomes = await asyncio.gather(*(request(f"key {number % 10}") for number in range(200)), return_exceptions=True)

@@ -25,6 +25,7 @@ from app.core.loop_groups import Group
 from app.core.metrics import JOBS
 from app.core.queue import JOB_TASK
 from app.core.supervision import Supervisor
+from app.domain.idempotency import RequestKey
 from app.tasks.celery_app import WorkerRuntime
 from app.wiring import SETTLE_TOPIC
 from tests.conftest import MakeSettings
@@ -174,7 +175,7 @@ async def test_a_job_whose_worker_is_killed_is_done_by_another(
 ) -> None:
     person = await create_person(listening)
     async with listening.uow() as work:
-        await work.idempotency.claim(person.id, "old", "a fingerprint", timedelta(seconds=60))
+        await work.idempotency.claim(person.id, RequestKey("old", "what was asked"), timedelta(seconds=60))
     await installation.query("UPDATE idempotency_records SET created_at = created_at - interval '25 hours'")
     async with publishing(app, listening) as jobs, purging_held_up(listening):
         with process(installation, "worker") as killed:
