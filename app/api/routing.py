@@ -86,9 +86,11 @@ class StrictQueryRoute(MarqetRoute):
         known = _query_names(self.dependant)
 
         async def handler(request: Request) -> Response:
-            unknown = [name for name in request.query_params if name not in known]
-            if unknown:
-                raise InvalidRequest(errors=[_unknown_parameter(name) for name in unknown[:MAX_ERRORS]])
+            # Most requests have no query to look at.
+            if request.scope["query_string"]:
+                unknown = [name for name in request.query_params if name not in known]
+                if unknown:
+                    raise InvalidRequest(errors=[_unknown_parameter(name) for name in unknown[:MAX_ERRORS]])
             return await handle(request)
 
         return handler

@@ -317,6 +317,15 @@ class TestSessions:
         assert answer.json()["permissions"] == ["trade", "deposit", "withdraw"]
         assert not {"hashed_password", "auth0_user_id", "is_superuser"} & set(answer.json())
 
+    @pytest.mark.parametrize("path", ["me", "sessions"])
+    async def test_an_unknown_parameter_is_refused_by_name(
+        self, client: httpx2.AsyncClient, user: Person, path: str
+    ) -> None:
+        answer = await client.get(f"{AUTH}/{path}?verbose=true", headers=user.headers)
+
+        assert code(answer) == (400, "VALIDATION_ERROR")
+        assert [error["field"] for error in answer.json()["error"]["details"]["errors"]] == ["query.verbose"]
+
     async def test_logout_ends_the_session_and_tells_the_sockets(
         self, client: httpx2.AsyncClient, container: Container, user: Person
     ) -> None:

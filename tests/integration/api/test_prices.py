@@ -94,6 +94,7 @@ async def test_a_pair_is_read_kindly(ended: httpx2.AsyncClient, name: str) -> No
         ("BTC/candles?limit=0", 400, "VALIDATION_ERROR"),
         ("BTC/candles?limit=1001", 400, "VALIDATION_ERROR"),
         ("BTC/candles?start=2026-01-05T12:00:00", 400, "VALIDATION_ERROR"),
+        ("BTC/candles?start=2026-01-05T12:00:00Z&end=2026-01-05T11:59:59Z", 400, "VALIDATION_ERROR"),
         ("NOPE/candles", 404, "PAIR_NOT_FOUND"),
         ("BTC/USD/TWICE", 404, "NOT_FOUND"),
         ("", 404, "NOT_FOUND"),
@@ -166,6 +167,23 @@ async def test_candles_hold_the_marks_of_their_minutes(ended: httpx2.AsyncClient
 async def test_instants_far_away_are_no_fault(ended: httpx2.AsyncClient, query: str) -> None:
     answer = await ended.get(f"/api/v1/prices/BTC/candles?{query}")
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "prices?pairs=BTC&from=1",
+        "prices/BTC?from=1",
+        "prices/BTC/USD?from=1",
+        "prices/BTC/candles?from=1",
+        "routing/explain?asset=BTC&from=1",
+    ],
+)
+async def test_an_unknown_parameter_is_refused_by_name(ended: httpx2.AsyncClient, path: str) -> None:
+    answer = await ended.get(f"/api/v1/{path}")
+    assert answer.status_code == 400
+    (error,) = answer.json()["error"]["details"]["errors"]
+    assert (error["field"], error["code"]) == ("query.from", "extra_forbidden")
 
 
 async def test_pairs_are_listed_and_an_unchanged_list_is_not_sent_again(ended: httpx2.AsyncClient) -> None:

@@ -6,7 +6,7 @@ from fastapi import Path
 
 from app.api.dependencies import AdminUser, ContainerDep, rate_limit
 from app.api.errors import SIGNED_IN, WITH_BODY, responses
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import StateScope
 from app.schemas.base import SafeStr
 from app.schemas.control import (
@@ -18,7 +18,7 @@ from app.schemas.control import (
 
 SHOWN_CHANGES = 100
 
-routes = router(prefix="/admin/trading-states", tag="admin")
+routes = router(prefix="/admin/trading-states", tag="admin", route_class=StrictQueryRoute)
 
 
 @routes.get("", responses=responses(*SIGNED_IN, "FORBIDDEN", "RATE_LIMITED"), dependencies=[rate_limit("admin")])

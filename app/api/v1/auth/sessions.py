@@ -4,13 +4,13 @@ from uuid import UUID
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.domain.errors import Unauthorized
 from app.schemas.auth.responses import SessionAnswer, SessionList, Ticket
 from app.schemas.user import UserAnswer
 from app.services.auth_service import TICKET_SECONDS
 
-sessions = router(prefix="/auth", tag="auth")
+sessions = router(prefix="/auth", tag="auth", route_class=StrictQueryRoute)
 
 
 ERRORS = responses(*SIGNED_IN, "RATE_LIMITED")

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 
 from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
-from app.api.routing import router, wants_strings
+from app.api.routing import StrictQueryRoute, router, wants_strings
 from app.bootstrap import Container
 from app.core.json import encode
 from app.domain.candles import CandleInterval, window
@@ -23,7 +23,7 @@ MOST_CANDLES = 1000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
-routes = router(prefix="/prices", tag="prices")
+routes = router(prefix="/prices", tag="prices", route_class=StrictQueryRoute)
 price_limit = rate_limit("price")
 
 UseCache = Annotated[
@@ -83,6 +83,9 @@ async def list_candles(
     limit: Annotated[int, Query(ge=1, le=MOST_CANDLES, description="Candles at most, empty ones counted")] = 100,
 ) -> CandleList:
     """Answer a pair's candles of the mark price: forward from `start` where it is given, else the latest."""
+    if start is not None and end is not None and start > end:
+        wrong = {"field": "query.start", "code": "start_after_end", "message": "Name a start that is before the end"}
+        raise InvalidRequest(errors=[wrong])
     found = await _routed(container, user, pair)
     first, last = window(interval, _bounded(start), _bounded(end), limit, container.clock.now())
     async with container.read_uow() as work:
@@ -124,9 +127,10 @@ async def get_price_of_base_and_quote(
     user: OptionalUser,
     base: Annotated[PairName, Path()],
     quote: Annotated[PairName, Path()],
+    use_cache: UseCache = True,
 ) -> Response:
     """Answer the price of BTC/USD, which is how people write a pair, slash and all."""
-    return await get_price(request, container, user, f"{base}/{quote}")
+    return await get_price(request, container, user, f"{base}/{quote}", use_cache)
 
 
 def _bounded(instant: datetime | None) -> datetime | None:

@@ -6,11 +6,11 @@ from fastapi import Query
 
 from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
-from app.api.routing import router
+from app.api.routing import StrictQueryRoute, router
 from app.schemas.base import SafeStr
 from app.schemas.pair import RouteResponse
 
-routes = router(prefix="/routing", tag="routing")
+routes = router(prefix="/routing", tag="routing", route_class=StrictQueryRoute)
 
 
 @routes.get(
