@@ -27,6 +27,18 @@ TIMEOUT_SECONDS = 30.0
 # How often a request that has an effect is sent again, with the same key, while its answer gets lost.
 MOST_SENDS = 4
 RESEND_SECONDS = 0.5
+# The request may have reached the server, and have had its effect.
+LOST = frozenset({"ANSWER_LOST", "IDEMPOTENCY_IN_FLIGHT"})
+# How a repetition may fail before the server looks at its key: this tells nothing of the first request.
+UNDECIDED = LOST | {
+    "SERVER_UNREACHABLE",
+    "UNEXPECTED_ANSWER",
+    "NOT_LOGGED_IN",
+    "UNAUTHORIZED",
+    "RATE_LIMITED",
+    "SERVICE_UNAVAILABLE",
+    "INTERNAL_ERROR",
+}
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 type Document = dict[str, Any]
@@ -71,16 +83,26 @@ class ApiClient:
         return self._send("DELETE", path)
 
     def once(self, method: str, path: str, *, query: Query | None = None, body: Document | None = None) -> Answer:
-        """Have an effect exactly once: where the answer is lost, the request is sent again under the same key."""
+        """Have an effect exactly once: where the answer is lost, the request is sent again under the same key.
+
+        Failure OUTCOME_UNKNOWN where no repetition is told what became of it.
+        """
         headers = {"Idempotency-Key": str(uuid4())}
-        for _ in range(MOST_SENDS - 1):
+        reason = ""
+        for sent in range(MOST_SENDS):
+            if sent:
+                time.sleep(RESEND_SECONDS)
             try:
                 return self._send(method, path, query=query, body=body, headers=headers)
             except Failure as failure:
-                if failure.code not in {"ANSWER_LOST", "IDEMPOTENCY_IN_FLIGHT"}:
+                if failure.code not in (UNDECIDED if sent else LOST):
                     raise
-            time.sleep(RESEND_SECONDS)
-        return self._send(method, path, query=query, body=body, headers=headers)
+                reason = failure.message
+        raise Failure(
+            "OUTCOME_UNKNOWN",
+            f"The outcome is unknown: the answer was lost, and asking again did not bring it. {reason}",
+            hint="Look with marqetfi trade list and marqetfi orders before you repeat it.",
+        )
 
     def health(self) -> Document:
         """How the server and its parts are."""

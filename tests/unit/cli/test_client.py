@@ -10,7 +10,7 @@ from app.cli import client as client_module
 from app.cli.client import ApiClient, failure_of, is_loopback, url_of
 from app.cli.credentials import CredentialStore, Login
 from app.cli.failure import Failure
-from tests.unit.cli.conftest import URL, ScriptedServer, error, tokens
+from tests.unit.cli.conftest import URL, Reply, ScriptedServer, error, tokens
 
 STALE = "2020-01-01T00:00:00Z"
 
@@ -145,8 +145,45 @@ def test_a_refusal_is_final(server: ScriptedServer, store: CredentialStore, repl
 def test_an_answer_that_never_comes_is_told_as_lost(server: ScriptedServer, store: CredentialStore) -> None:
     server.replies = [httpx2.ReadError("reset")] * client_module.MOST_SENDS
     failure = failing(lambda: client_of(server, store).once("DELETE", "/trading/trades/1/0"))
-    assert failure.code == "ANSWER_LOST"
+    assert failure.code == "OUTCOME_UNKNOWN"
+    assert "reset" in failure.message
     assert len(server.asked) == client_module.MOST_SENDS
+    assert len({request.headers["Idempotency-Key"] for request in server.asked}) == 1
+
+
+@pytest.mark.usefixtures("no_wait", "logged_in")
+@pytest.mark.parametrize(
+    "later",
+    [
+        httpx2.ConnectError("refused"),
+        httpx2.Response(502, text="bad gateway"),
+        error(401, "UNAUTHORIZED"),
+        error(429, "RATE_LIMITED"),
+        error(503, "SERVICE_UNAVAILABLE"),
+        error(500, "INTERNAL_ERROR"),
+    ],
+)
+def test_after_a_lost_answer_a_server_that_cannot_be_asked_leaves_the_outcome_unknown(
+    server: ScriptedServer, store: CredentialStore, later: Reply
+) -> None:
+    server.replies = [httpx2.RemoteProtocolError("closed"), *[later] * (client_module.MOST_SENDS - 1)]
+    failure = failing(lambda: client_of(server, store).once("POST", "/trading/trades", body={}))
+    assert failure.code == "OUTCOME_UNKNOWN"
+    assert failure.message.startswith("The outcome is unknown: ")
+    assert failure.hint is not None
+    assert "marqetfi trade list and marqetfi orders" in failure.hint
+
+
+@pytest.mark.usefixtures("no_wait", "logged_in")
+def test_after_a_lost_answer_a_server_that_comes_back_is_believed(
+    server: ScriptedServer, store: CredentialStore
+) -> None:
+    lost: list[Reply] = [httpx2.ReadError("reset"), httpx2.ConnectError("refused")]
+    server.replies = [*lost, httpx2.Response(201, json={"order_id": 7})]
+    assert client_of(server, store).once("POST", "/trading/trades", body={}).data == {"order_id": 7}
+    server.replies = [*lost, error(400, "INSUFFICIENT_BALANCE")]
+    refused = failing(lambda: client_of(server, store).once("POST", "/trading/trades", body={}))
+    assert refused.code == "INSUFFICIENT_BALANCE"
 
 
 def test_no_server(client: ApiClient, server: ScriptedServer) -> None:
