@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from app.cli.tables import (
     bar_text,
     gain,
     gain_text,
+    money_text,
     number,
     number_text,
     rounded,
@@ -63,16 +65,16 @@ def summary(first: First = None, last: Last = None, url: Url = None, as_json: As
             ("days", f"{found['first_day']} to {found['last_day']} (UTC)"),
             ("net PnL", gain_text(found["net_pnl"], " USDC")),
             ("realised PnL", gain_text(found["pnl"], " USDC")),
-            ("fees", f"{number_text(found['fees'])} USDC"),
+            ("fees", money_text(found["fees"])),
             ("funding", gain_text(found["funding"], " USDC")),
-            ("volume", f"{number_text(rounded(found['volume']))} USDC"),
+            ("volume", money_text(found["volume"])),
             ("trades", f"{found['trades_opened']} opened, {found['trades_closed']} closed"),
             ("won, lost", f"{found['trades_won']}, {found['trades_lost']}"),
             ("win rate", _ratio(found, "win_rate", " %")),
             ("profit factor", _ratio(found, "profit_factor")),
-            ("average win", _ratio(found, "average_win", " USDC")),
-            ("average loss", _ratio(found, "average_loss", " USDC")),
-            ("largest drawdown", f"{number_text(rounded(found['max_drawdown']))} USDC"),
+            ("average win", _average(found["average_win"])),
+            ("average loss", _average(found["average_loss"])),
+            ("largest drawdown", money_text(found["max_drawdown"])),
         ]
     )
 
@@ -116,3 +118,7 @@ def _columns(points: Sequence[Document]) -> list[Column]:
 
 def _ratio(found: Document, name: str, unit: str = "") -> str:
     return NOTHING if found[name] is None else f"{number_text(rounded(found[name], 4))}{unit}"
+
+
+def _average(amount: Decimal | int | None) -> str:
+    return NOTHING if amount is None else money_text(amount)

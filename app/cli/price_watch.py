@@ -14,10 +14,10 @@ from rich.text import Text
 
 from app.cli.client import ApiClient, Document, api_client, failure_of
 from app.cli.console import say, screen, write_json, write_line
-from app.cli.failure import Failure
+from app.cli.failure import EXIT_FAILED, Failure
 from app.cli.options import AsJson, Url
 from app.cli.stream import Stream, StreamClosed, lasting_streams, open_stream
-from app.cli.tables import CALM, GAIN, LOSS, Column, number, table, text
+from app.cli.tables import CALM, GAIN, LOSS, Column, instant, number, table, text
 
 FRAME_SECONDS = 0.25
 # How long `--once` waits for pairs that have no price yet.
@@ -33,7 +33,10 @@ def get(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the prices of pairs."""
+    """Show the prices of pairs.
+
+    The exit code is 1 where one of them has none.
+    """
     with api_client(url) as client:
         answer = client.get("/prices", {"pairs": ",".join(names)}, anonymous=True)
     prices, errors = answer.data["prices"], answer.data["errors"]
@@ -41,13 +44,15 @@ def get(
         raise failure_of({"code": errors[0]["code"], "message": f"There is no price of {errors[0]['pair']}."})
     if as_json:
         write_line(answer.text)
-        return
-    board = PriceBoard()
-    for price in prices:
-        board.take(price, time.monotonic())
-    screen().print(board.table(time.monotonic(), _ONCE))
+    else:
+        board = PriceBoard()
+        for price in prices:
+            board.take(price, time.monotonic())
+        screen().print(board.table(time.monotonic(), _ONCE))
     for error in errors:
         say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
+    if errors:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def watch(
@@ -56,15 +61,22 @@ def watch(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show prices as they change, until Ctrl-C."""
+    """Show prices as they change, until Ctrl-C.
+
+    A file or a pipe gets a line of each.
+    """
     with api_client(url) as client:
         wanted = names or [pair["symbol"] for pair in client.get("/trading/pairs", anonymous=True).data["pairs"]]
         if once:
             _show_once(client, wanted, as_json=as_json)
             return
         with suppress(KeyboardInterrupt):
-            show = _write_lines if as_json else _show_live
-            show(client, wanted)
+            if as_json:
+                _write_lines(client, wanted)
+            elif screen().is_terminal:
+                _show_live(client, wanted)
+            else:
+                _show_lines(client, wanted)
 
 
 @dataclass(slots=True)
@@ -137,6 +149,12 @@ _LIVE = (
     Column("State", _state_cell),
 )
 _ONCE = [column for column in _LIVE if column.heading != "Change"]
+# Without a board there is neither a change nor an age.
+_LINE = (
+    Column("When (UTC)", instant("timestamp")),
+    *(_LIVE[place] for place in (0, 1, 2)),
+    Column("Price", number("price")),
+)
 
 
 def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
@@ -166,6 +184,14 @@ def _write_lines(client: ApiClient, names: list[str]) -> None:
     for price in _endless_prices(client, names):
         if price is not None:
             write_json(price)
+
+
+def _show_lines(client: ApiClient, names: list[str]) -> None:
+    console = screen()
+    for price in _endless_prices(client, names):
+        if price is not None:
+            cells = (column.cell(price) for column in _LINE)
+            console.print(Text("  ").join(Text.assemble(cell) for cell in cells), soft_wrap=True)
 
 
 def _show_live(client: ApiClient, names: list[str]) -> None:

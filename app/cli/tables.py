@@ -74,8 +74,9 @@ def _width(columns: Sequence[Column], rows: Iterable[Document], *, is_close: boo
 
 def table(columns: Sequence[Column], rows: Iterable[Document], *, is_close: bool = False) -> Table:
     """Rows as a table; `is_close` where its columns need to stand close to each other."""
-    padding = (0, 1, 0, 0) if is_close else (0, 1)
-    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
+    # The box itself puts one space between columns.
+    padding = (0, 0) if is_close else (0, 1)
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding, show_edge=not is_close)
     for column in columns:
         shown.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in rows:
@@ -129,6 +130,11 @@ def number_text(value: Decimal | int | None) -> str:
     return f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
+def money_text(value: Decimal | int) -> str:
+    """An amount of USDC, to its smallest unit."""
+    return f"{number_text(round(Decimal(value), USDC_DECIMALS).normalize())} USDC"
+
+
 def gain_text(value: Decimal | int | None, unit: str = "") -> Text | str:
     """A result: + and green, or - and red."""
     if value is None:
@@ -152,6 +158,11 @@ def bar_text(value: Decimal | int, largest: Decimal | int) -> Text:
 def side_text(is_long: bool) -> Text:
     """long or short, in its colour."""
     return Text("long", style=GAIN) if is_long else Text("short", style=LOSS)
+
+
+def exits_text(row: Document) -> Text | str:
+    """The exits of a trade, by the numbers of their orders."""
+    return ", ".join(f"#{number}" for number in row["exit_order_ids"]) or Text("none", style="yellow")
 
 
 def status_text(status: str) -> Text:
@@ -230,17 +241,16 @@ POSITIONS = (
     Column("Pair", text("pair")),
     Column("Pair id", text("pair_id"), is_number=True, is_minor=True),
     Column("Index", text("trade_index"), is_number=True, is_minor=True),
-    Column("Side", lambda row: side_text(row["side"] == "long")),
+    Column("Side", lambda row: side_text(row["side"] == "long") + f" {row['leverage']}x"),
     Column("Size", number("size"), is_number=True),
-    Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
     Column("Entry", rough("entry_price"), is_number=True),
     Column("Price", rough("current_price"), is_number=True),
-    Column("Liquidation", rough("liquidation_price"), is_number=True, is_minor=True),
+    Column("Liquidation", rough("liquidation_price"), is_number=True),
     Column("Margin", number("margin"), is_number=True, is_minor=True),
     Column("PnL", gain("unrealized_pnl"), is_number=True),
     Column("Funding", gain("funding"), is_number=True, is_minor=True),
     Column("ROI", lambda row: gain_text(rounded(row["roi"], 3), " %"), is_number=True, is_minor=True),
-    Column("Exits", lambda row: ", ".join(map(str, row["exit_order_ids"])) or Text("none", style="yellow")),
+    Column("Exit orders", exits_text, is_minor=True),
 )
 
 ORDERS = (
@@ -274,7 +284,7 @@ PAIRS = (
 
 EVENTS = (
     Column("#", text("sequence"), is_number=True),
-    Column("When (UTC)", instant("created_at"), is_minor=True),
+    Column("When (UTC)", instant("created_at")),
     Column("Event", text("type")),
     Column("What", lambda row: Text(event_phrase(row["data"]))),
 )

@@ -30,6 +30,7 @@ from app.cli.tables import (
     ORDERS,
     POSITIONS,
     TRADES,
+    exits_text,
     gain_text,
     number_text,
     rounded,
@@ -63,9 +64,8 @@ def _group() -> None:
 def open_trade(
     asset: Annotated[str, typer.Argument(metavar="ASSET", help="BTC, EURUSD ... (see marqetfi pairs)")],
     collateral: Annotated[Decimal, typer.Option(parser=decimal, metavar="USDC", help="What you put in.")],
-    is_long: Annotated[
-        bool | None, typer.Option("--long/--short", help="Which way; say one of them.", show_default=False)
-    ] = None,
+    is_long: Annotated[bool, typer.Option("--long", help="You win when the price rises ...")] = False,
+    is_short: Annotated[bool, typer.Option("--short", help="... or when it falls; say one of them.")] = False,
     leverage: Annotated[int, typer.Option(min=1, help="How many times that.")] = 1,
     limit: Annotated[
         Decimal | None, typer.Option("--limit", parser=decimal, metavar="PRICE", help="Rest at this price.")
@@ -90,7 +90,7 @@ def open_trade(
     as_json: AsJson = False,
 ) -> None:
     """Open a trade, with every exit that is given."""
-    if is_long is None:
+    if is_long == is_short:
         raise typer.BadParameter("say which way: --long (you win when the price rises) or --short")
     body: Document = {
         "asset": asset,
@@ -192,7 +192,7 @@ def _show_opened(answer: Answer, *, as_json: bool) -> None:
         [
             ("trade", f"{opened['trade_id']} (pair id {opened['pair_id']}, index {opened['trade_index']})"),
             ("order", str(opened["order_id"])),
-            ("exits", ", ".join(map(str, opened["exit_order_ids"])) or Text("none", style="yellow")),
+            ("exit orders", exits_text(opened)),
             ("entry price", number_text(rounded(opened["entry_price"]))),
             ("size", number_text(opened["size"])),
             ("fee", number_text(opened["fee"])),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from app.bootstrap import Container
 from app.cli import account, price_watch
+from app.cli.client import ApiClient, Document
 from app.cli.main import app
 from tests.servers import RunningServer
 from tests.waiting import until
@@ -97,9 +98,12 @@ async def test_a_session_that_was_ended_elsewhere(run: Run, ask: Ask, trader: st
 async def test_public_answers_need_no_login(run: Run, ask: Ask) -> None:
     assert "EURUSD" in (await run("pairs")).stdout
     assert {pair["category"] for pair in (await ask("pairs", "--category", "forex"))["pairs"]} == {"forex"}
-    shown = await run("prices", "get", "BTC", "NOPE")
+    shown = await run("prices", "get", "BTC", "NOPE", "ETH", code=1)
     assert "BTCUSDT" in shown.stdout
+    assert "ETHUSDT" in shown.stdout
     assert "NOPE: PAIR_NOT_FOUND" in shown.stderr
+    told = json.loads((await run("prices", "get", "BTC", "NOPE", "--json", code=1)).stdout)
+    assert [error["code"] for error in told["errors"]] == ["PAIR_NOT_FOUND"]
     assert (await ask("prices", "get", "BTC"))["prices"][0]["pair"] == "BTCUSDT"
     assert (await failure(run, "prices", "get", "NOPE"))["code"] == "PAIR_NOT_FOUND"
 
@@ -121,10 +125,14 @@ async def test_a_trade_from_its_preview_to_its_close(run: Run, ask: Ask, trader:
     assert (await ask("positions"))["positions"] == []
     opened = await run(*order, "--stop", "60000")
     assert "Opened." in opened.stdout
+    assert "exit orders  #" in opened.stdout
     (position,) = (await ask("positions"))["positions"]
     assert position["leverage"] == 10
     assert len(position["exit_order_ids"]) == 2
-    assert "BTCUSDT" in (await run("positions")).stdout
+    shown_positions = (await run("positions")).stdout
+    assert "BTCUSDT" in shown_positions
+    exits = ", ".join(f"#{number}" for number in position["exit_order_ids"])
+    assert exits in shown_positions
     part = await ask("trade", "close", "BTC", "--fraction", "50%")
     assert part["status"] == "partially_closed"
     assert "Closed." in (await run("trade", "close", str(position["trade_id"]))).stdout
@@ -229,7 +237,9 @@ async def test_results(run: Run, ask: Ask, trader: str) -> None:
     summary = await ask("analytics", "summary", "--from", today.isoformat())
     money = await ask("portfolio")
     assert (summary["trades_closed"], summary["pnl"]) == (2, money["realized_pnl"])
-    assert f"{money['realized_pnl']:+,f} USDC" in (await run("analytics", "summary")).stdout
+    shown = (await run("analytics", "summary")).stdout
+    assert f"{money['realized_pnl']:+,f} USDC" in shown
+    assert f"{round(summary['max_drawdown'], 6).normalize():,f} USDC" in shown
     assert len((await ask("analytics", "pnl", "--by", "week"))["points"]) == 12
     (row,) = [line for line in (await run("analytics", "pnl")).stdout.splitlines() if "█" in line]
     assert row.strip().startswith(today.isoformat())
@@ -271,8 +281,29 @@ async def test_a_live_table_of_every_pair(run: Run, trader: str, monkeypatch: py
             drawn(renderable.row_count)
 
     monkeypatch.setattr(price_watch, "Live", CountingLive)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     await run("prices", "watch")
     assert drawn.seen[-1] == 13
+
+
+async def test_prices_that_are_watched_into_a_file_are_lines(
+    run: Run, trader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Interrupting(4)
+    prices = price_watch._endless_prices
+
+    def counted(client: ApiClient, names: list[str]) -> Iterator[Document | None]:
+        for price in prices(client, names):
+            yield price
+            if price is not None:
+                seen(price)
+
+    monkeypatch.setattr(price_watch, "_endless_prices", counted)
+    lines = (await run("prices", "watch", "BTC", "ETH")).stdout.splitlines()
+    assert len(lines) == 4
+    for line, price in zip(lines, seen.seen, strict=True):
+        moment = price["timestamp"][:19].replace("T", " ")
+        assert line == f"{moment}  {price['pair']}  {price['bid']:,f}  {price['ask']:,f}  {price['price']:,f}"
 
 
 async def test_following_the_log(

@@ -67,6 +67,10 @@ def test_version() -> None:
             ["trade", "open", "BTC", "--collateral", "100"],
             "say which way: --long (you win when the price rises) or --short",
         ),
+        (
+            ["trade", "open", "BTC", "--long", "--short", "--collateral", "100"],
+            "say which way: --long (you win when the price rises) or --short",
+        ),
         (["trade", "open", "BTC", "--long", "--collateral", "1e3"], "'1e3' is not a number such as 100 or 0.25"),
         (["trade", "open", "BTC", "--long", "--collateral", "-5"], "'-5' is negative: give a positive number"),
         (["trade", "open", "BTC", "--long", "--collateral", "NaN"], "'NaN' is not a number"),

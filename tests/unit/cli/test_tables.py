@@ -7,6 +7,7 @@ import pytest
 from rich.text import Text
 
 from app.cli.tables import (
+    EVENTS,
     POSITIONS,
     TRADES,
     Column,
@@ -15,6 +16,7 @@ from app.cli.tables import (
     gain,
     gain_text,
     levels_text,
+    money_text,
     number_text,
     order_status,
     rounded,
@@ -104,7 +106,50 @@ def test_tables_of_long_numbers_fit_a_terminal(capsys: pytest.CaptureFixture[str
         shown = capsys.readouterr().out.splitlines()
         assert sum("1234" in line for line in shown) == 1
         assert any("60,203.897" in line for line in shown)
-        assert shown[-1].startswith("Not shown for lack of room: ") or shown[-2].startswith("Not shown")
+        assert shown[3].startswith("Not shown for lack of room: ")
+
+
+def test_a_narrow_terminal_shows_how_near_a_position_is_to_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    price = Decimal("60203.89650050766329836")
+    row = {
+        **dict.fromkeys(("entry_price", "current_price", "liquidation_price"), price),
+        **dict.fromkeys(("trade_id", "pair_id", "trade_index", "margin", "roi", "funding"), 1),
+        **{"pair": "BTCUSDT", "side": "short", "leverage": 50, "size": Decimal("0.165927"), "exit_order_ids": [2, 3]},
+        "unrealized_pnl": Decimal("-104.536444"),
+    }
+    show(POSITIONS, [row], "")
+    heading, _rule, cells, *_left_out = capsys.readouterr().out.splitlines()
+    assert "Liquidation" in heading
+    assert "short 50x" in cells
+    assert cells.count("60,203.897") == 3
+    monkeypatch.setenv("COLUMNS", "200")
+    show(POSITIONS, [row], "")
+    assert "#2, #3" in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_shows_when_an_event_happened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    data = {"trade_id": 12, "order_id": 345, "order_type": "TRAILING_STOP", "status": "triggered", "size": 1}
+    row = {"sequence": 1234, "created_at": "2026-11-24T08:10:13.000000Z", "type": "order.triggered", "data": data}
+    show(EVENTS, [row], "")
+    assert "2026-11-24 08:10:13" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (Decimal("123456.7890123"), "123,456.789012 USDC"),
+        (Decimal("1200.000000"), "1,200 USDC"),
+        (0, "0 USDC"),
+    ],
+)
+def test_money(amount: Decimal | int, shown: str) -> None:
+    assert money_text(amount) == shown
 
 
 @pytest.mark.parametrize(
