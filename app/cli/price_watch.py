@@ -49,8 +49,8 @@ def get(
         for price in prices:
             board.take(price, time.monotonic())
         screen().print(board.table(time.monotonic(), _ONCE))
-    for error in errors:
-        say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
+        for error in errors:
+            say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
     if errors:
         raise typer.Exit(EXIT_FAILED)
 
@@ -149,12 +149,8 @@ _LIVE = (
     Column("State", _state_cell),
 )
 _ONCE = [column for column in _LIVE if column.heading != "Change"]
-# Without a board there is neither a change nor an age.
-_LINE = (
-    Column("When (UTC)", instant("timestamp")),
-    *(_LIVE[place] for place in (0, 1, 2)),
-    Column("Price", number("price")),
-)
+# The cells of a line in a file: without a board there is neither a change nor an age.
+_LINE = (instant("timestamp"), text("pair"), number("bid"), number("ask"), number("price"))
 
 
 def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
@@ -190,8 +186,7 @@ def _show_lines(client: ApiClient, names: list[str]) -> None:
     console = screen()
     for price in _endless_prices(client, names):
         if price is not None:
-            cells = (column.cell(price) for column in _LINE)
-            console.print(Text("  ").join(Text.assemble(cell) for cell in cells), soft_wrap=True)
+            console.print(Text("  ").join(Text.assemble(cell(price)) for cell in _LINE), soft_wrap=True)
 
 
 def _show_live(client: ApiClient, names: list[str]) -> None:
