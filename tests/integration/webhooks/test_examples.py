@@ -30,10 +30,14 @@ def judged(suffix: str, folder: Path, headers: dict[str, str], body: bytes, secr
     """The exit code of an example, and what it says."""
     (folder / "headers.json").write_text(json.dumps(headers))
     (folder / "body").write_bytes(body)
-    example = EXAMPLES / f"verify_webhook.{suffix}"
+    return run(suffix, folder / "headers.json", folder / "body", WEBHOOK_SECRET=secret)
+
+
+def run(suffix: str, *files: Path, **settings: str) -> tuple[int, str]:
+    """The exit code of an example that is given these files, and what it says."""
     done = subprocess.run(
-        [program(suffix), example, folder / "headers.json", folder / "body"],
-        env={**os.environ, "WEBHOOK_SECRET": secret},
+        [program(suffix), EXAMPLES / f"verify_webhook.{suffix}", *files],
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -80,3 +84,35 @@ async def test_an_example_takes_both_secrets_while_one_is_rotated(
     request = await sent(owner, receiver, made["id"])
     for secret in (SECRET, rotated["secret"]):
         assert judged(suffix, tmp_path, dict(request.headers), request.body, secret) == (0, "webhook.test 1\n")
+
+
+@pytest.mark.parametrize("suffix", PROGRAMS)
+async def test_an_example_says_in_one_sentence_what_is_missing_or_spoilt(
+    owner: Owner, receiver: Receiver, tmp_path: Path, suffix: str
+) -> None:
+    made = await owner.create(receiver.url())
+    request = await sent(owner, receiver, made["id"])
+    headers = dict(request.headers)
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+        without = {other: value for other, value in headers.items() if other != name}
+        refused = (1, f"refused: the request has no header {name}\n")
+        assert judged(suffix, tmp_path, without, request.body, made["secret"]) == refused
+    foreign = {**headers, "webhook-signature": "v1,\u00e9\u20ac v1,"}
+    refused = (1, "refused: the signature does not match\n")
+    assert judged(suffix, tmp_path, foreign, request.body, made["secret"]) == refused
+    undated = {**headers, "webhook-timestamp": "yesterday"}
+    refused = (1, "refused: the request is too old, or a clock is wrong\n")
+    assert judged(suffix, tmp_path, undated, request.body, made["secret"]) == refused
+    for secret in ("", "whsec_"):
+        refused = (1, "refused: the secret is empty\n")
+        assert judged(suffix, tmp_path, headers, request.body, secret) == refused
+
+
+@pytest.mark.parametrize("suffix", PROGRAMS)
+def test_an_example_that_is_given_no_files_says_so(suffix: str, tmp_path: Path) -> None:
+    assert run(suffix) == (1, "give two files: HEADERS.json BODY\n")
+    code, said = run(suffix, tmp_path / "none.json", tmp_path / "none")
+    assert code == 1
+    assert said.startswith("refused: ")
+    assert "none.json" in said
+    assert said.count("\n") == 1
