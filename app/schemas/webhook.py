@@ -242,6 +242,8 @@ class TestSentResponse(ResponseModel):
 
     webhook_id: int = Field(examples=[1])
     event_type: EventType = Field(examples=[EventType.WEBHOOK_TEST])
+    event_id: PublicEventId = Field(description="As its delivery names it")
+    sequence: int = Field(description="Its place in the log", examples=[7])
 
 
 class ResendResponse(ResponseModel):

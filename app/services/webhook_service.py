@@ -16,7 +16,7 @@ from app.domain.webhook_verification import Verification, verify
 from app.domain.webhooks import Failure, matches, types_matching
 from app.models.event import Event as LoggedEvent
 from app.models.webhook import WebhookConfiguration, WebhookDelivery
-from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.repositories.unit_of_work import EVENTS_TOPIC, UnitOfWork, UnitOfWorkFactory
 from app.services.webhook_fan_out import WEBHOOKS_TOPIC, deliveries_of, wants
 from app.services.webhook_secrets import WebhookSecrets
 
@@ -139,17 +139,22 @@ class WebhookService:
             endpoints = await work.webhooks.of_user(user_id)
         return [row for row in endpoints if row.is_active and matches(row.event_types, event_type)]
 
-    async def send_webhook(self, user_id: int, event_type: EventType, event_data: EventData) -> None:
+    async def send_webhook(self, user_id: int, event_type: EventType, event_data: EventData) -> LoggedEvent:
         """Write an event to a user's log; the relay makes a delivery of it for each endpoint that wants it."""
         async with self._uow() as work:
-            work.emit(Event(user_id, event_type, event_data))
+            # Written before the commit does it, so that it can be read: the user's counter is locked until then.
+            await work.events.append([Event(user_id, event_type, event_data)])
+            before = await work.events.last_sequence(user_id) - 1
+            (logged,) = await work.events.after(user_id, before, limit=1)
+            work.hint(EVENTS_TOPIC, b"")
+        return logged
 
-    async def send_test(self, user_id: int, webhook_id: int) -> None:
-        """Send a test event to an endpoint, whatever its filters, and to no other."""
+    async def send_test(self, user_id: int, webhook_id: int) -> LoggedEvent:
+        """Send a test event to an endpoint, whatever its filters, and to no other; the event."""
         async with self._uow() as work:
             await _active(work, user_id, webhook_id)
         data = {"user_id": user_id, "webhook_id": webhook_id}
-        await self.send_webhook(user_id, EventType.WEBHOOK_TEST, data)
+        return await self.send_webhook(user_id, EventType.WEBHOOK_TEST, data)
 
     async def resend(self, user_id: int, webhook_id: int, delivery_id: int) -> WebhookDelivery:
         """Make a delivery due again, under its ids; one that is being sent is left alone."""

@@ -73,11 +73,16 @@ async def test_a_test_goes_to_its_endpoint_alone_whatever_its_filters(
 ) -> None:
     tested = await owner.create(receiver.url("/tested"), "trade.closed")
     await owner.create(receiver.url("/other"), "*")
-    assert (await owner.ask("POST", f"/{tested['id']}/test")).status_code == 202
+    answer = await owner.ask("POST", f"/{tested['id']}/test")
+    assert answer.status_code == 202
     await emit(uow, owner.person.id)
     await until(lambda: receiver.at("/other") and receiver.at("/tested"))
 
     (request,) = receiver.at("/tested")
+    assert (request.event_id, request.payload["data"]["sequence"]) == (
+        answer.json()["event_id"],
+        answer.json()["sequence"],
+    )
     assert request.payload["event_type"] == EventType.WEBHOOK_TEST
     assert request.payload["data"]["webhook_id"] == tested["id"]
     assert [request.payload["event_type"] for request in receiver.at("/other")] == [EventType.TRADE_UPDATED]

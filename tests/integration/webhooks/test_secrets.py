@@ -58,6 +58,14 @@ async def test_a_repetition_rotates_nothing_and_is_without_the_secret(owner: Own
     assert (await send_test(owner, receiver, made["id"])).problems(first["secret"]) == []
 
 
+async def test_rotating_needs_no_body(owner: Owner) -> None:
+    made = await owner.create("http://127.0.0.1:9/hook")
+    answer = await owner.ask("POST", f"/{made['id']}/rotate-secret")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["secret"].startswith("whsec_")
+    assert answer.json()["previous_until"] is not None
+
+
 @pytest.mark.parametrize("hours", [-1, 169, 1.5, "24", None])
 async def test_an_overlap_is_whole_hours_up_to_a_week(owner: Owner, hours: object) -> None:
     answer = await owner.ask("POST", "/1/rotate-secret", {"overlap_hours": hours})

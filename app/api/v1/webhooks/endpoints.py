@@ -131,17 +131,18 @@ async def delete_webhook(webhook_id: PathId, container: ContainerDep, user: Curr
 async def rotate_secret(
     request: Request,
     webhook_id: PathId,
-    body: RotateSecretRequest,
     container: ContainerDep,
     user: CurrentUser,
     key: IdempotencyKey,
+    body: RotateSecretRequest | None = None,
 ) -> Response:
     """Give an endpoint another secret, told in this answer alone; the one before signs too until the overlap ends."""
+    asked = body or RotateSecretRequest()
 
     async def make(keep: Keep) -> WebhookSecretResponse:
-        overlap = timedelta(hours=body.overlap_hours)
+        overlap = timedelta(hours=asked.overlap_hours)
         return _with_secret(
-            *await container.webhooks.rotate_secret(user.id, webhook_id, body.secret, overlap, _keeping(keep))
+            *await container.webhooks.rotate_secret(user.id, webhook_id, asked.secret, overlap, _keeping(keep))
         )
 
     return await Once(request, container, user.id, 200).make(key, make)
@@ -155,8 +156,9 @@ async def rotate_secret(
 )
 async def send_test_webhook(webhook_id: PathId, container: ContainerDep, user: CurrentUser) -> TestSentResponse:
     """Send a test event to this endpoint alone, whatever its filters."""
-    await container.webhooks.send_test(user.id, webhook_id)
-    return TestSentResponse(webhook_id=webhook_id, event_type=EventType.WEBHOOK_TEST)
+    event = await container.webhooks.send_test(user.id, webhook_id)
+    sent = {"webhook_id": webhook_id, "event_type": event.type, "event_id": event.id, "sequence": event.sequence}
+    return TestSentResponse.model_validate(sent)
 
 
 def _keeping(keep: Keep) -> Callable[[UnitOfWork, WebhookConfiguration], Awaitable[None]]:
