@@ -1,9 +1,13 @@
 """What is logged during a block."""
 
+import io
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loguru import logger
+
+from app.core.logging import configure
 
 
 @contextmanager
@@ -15,3 +19,18 @@ def heard(level: str) -> Iterator[list[str]]:
         yield lines
     finally:
         logger.remove(handler)
+
+
+@contextmanager
+def configured() -> Iterator[io.StringIO]:
+    """What a process writes whose logs are configured, as lines of JSON."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure(style="json", stream=stream)
+    try:
+        yield stream
+    finally:
+        logger.remove()
+        logger.configure(patcher=lambda _: None)
+        root.handlers[:], root.level = handlers, level

@@ -51,11 +51,20 @@ def configure(*, level: str = "INFO", style: Format = "auto", stream: TextIO | N
     logging.basicConfig(handlers=[_FromStandardLibrary()], level=logging.getLevelName(level), force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_tells_news)
 
 
 def struck_out(text: str) -> str:
     """The text without anything that looks like a secret."""
     return SECRET_TEXT.sub(STRUCK_OUT, text)
+
+
+def _tells_news(record: logging.LogRecord) -> bool:
+    """All but what uvicorn says of every handshake that was refused by an HTTP answer, as if it were a fault.
+
+    An application that ends without any answer is told of by its own exception.
+    """
+    return record.msg != "ASGI callable returned without completing handshake."
 
 
 class _FromStandardLibrary(logging.Handler):

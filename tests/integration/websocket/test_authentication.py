@@ -1,6 +1,7 @@
 """Who may connect, how they say who they are, and when they must go."""
 
 import json
+import logging
 from contextlib import AsyncExitStack
 
 import httpx2
@@ -12,6 +13,7 @@ from app.bootstrap import Container
 from app.services.websocket_service import WebSocketLimits
 from tests.factories import Person, create_person
 from tests.integration.websocket.client import open_socket
+from tests.logs import configured
 from tests.servers import RunningServer
 
 
@@ -58,6 +60,16 @@ async def test_wrong_tokens_are_refused_before_the_upgrade(server: RunningServer
     ):
         assert await refusal(server, token=token) == (401, "UNAUTHORIZED")
     assert await refusal(server, headers={"Authorization": f"Basic {person.access_token}"}) == (401, "UNAUTHORIZED")
+
+
+async def test_a_refused_handshake_is_no_error_of_ours(server: RunningServer) -> None:
+    with configured() as written:
+        assert await refusal(server, token="nonsense") == (401, "UNAUTHORIZED")
+        logging.getLogger("uvicorn.error").error("something else")
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["message"] for line in lines if line["level"] == "ERROR"] == ["something else"]
+    assert any('"WebSocket /ws" 401' in line["message"] for line in lines)
 
 
 async def test_a_ticket_works_once(server: RunningServer, client: httpx2.AsyncClient, person: Person) -> None:
