@@ -31,14 +31,26 @@ class AnalyticsService:
     async def roll_up(self) -> int:
         """Bring every user's days up to date; how many passes over users it took.
 
-        It begins where it was interrupted. A user whom another process is at is left to that process.
+        It begins where it was interrupted. A user whom another process is at is left to that process. Users that
+        cannot be counted keep nobody after them from it: the first error is raised at the end.
         """
         count = after = 0
+        errors: list[Exception] = []
         while user_ids := await self._behind(after):
             after = user_ids[-1]
-            while user_ids:
-                count += len(user_ids)
-                user_ids = await self._roll_up(user_ids)
+            try:
+                count += await self._count(user_ids)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return count
+
+    async def _count(self, user_ids: list[int]) -> int:
+        count = 0
+        while user_ids:
+            count += len(user_ids)
+            user_ids = await self._roll_up(user_ids)
         return count
 
     async def days(self, user_id: int, first: date, last: date) -> dict[date, Figures]:

@@ -230,8 +230,14 @@ class WebhookDeliveryService:
         for task in tuple(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        while self._outcomes:
-            await self._record()
+        try:
+            while self._outcomes:
+                await self._record()
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Leave what is still under way to others, who send it at once."""
         left = [delivery_id for delivery_id, _ in self._under_way]
         self._under_way.clear()
         if left:

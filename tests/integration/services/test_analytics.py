@@ -302,6 +302,27 @@ async def test_a_long_history_is_rolled_up_in_passes_and_goes_on_where_it_was_cu
     assert await books.counted() == await books.told()
 
 
+async def test_users_that_cannot_be_counted_keep_nobody_from_it(
+    books: Books, other_books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(analytics_service, "USERS", 1)
+    for each in (books, other_books):
+        await each.open(NOON)
+    first, second = sorted((books, other_books), key=lambda each: each.user_id)
+
+    class BrokenService(AnalyticsService):
+        async def _roll_up(self, user_ids: list[int]) -> list[int]:
+            if user_ids == [first.user_id]:
+                raise ArithmeticError
+            return await super()._roll_up(user_ids)
+
+    with pytest.raises(ArithmeticError):
+        await BrokenService(books.container.uow, books.container.read_uow).roll_up()
+
+    assert await first.counted() == 0
+    assert (await second.kept())[NOON.date()].trades_opened == 1
+
+
 async def test_a_user_whom_another_process_is_at_is_left_to_it(books: Books, other_books: Books) -> None:
     await books.open(NOON)
     await books.analytics.roll_up()

@@ -13,6 +13,7 @@ from app.core.outbound_http import OutboundHttp, OutboundLimits
 from app.domain.enums import DeliveryStatus
 from app.models.event import Event
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.services import webhook_delivery_service
 from app.services.event_relay_service import EventRelayService
 from app.services.webhook_delivery_service import DeliveryLimits, WebhookDeliveryService
 from app.services.webhook_fan_out import fan_out
@@ -145,6 +146,30 @@ async def test_what_takes_longer_is_let_go_for_others_to_send_at_once(
         await until(lambda: len(receiver.received) == 2)
     first, second = receiver.received
     assert (first.event_id, first.body) == (second.event_id, second.body)
+
+
+async def test_what_cannot_be_recorded_is_let_go_too(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr(webhook_delivery_service, "record", broken)
+    endpoint = await create_endpoint(uow, keys, user.id, receiver.url())
+    await emit(uow, user.id)
+    async with delivering(container, http, keys) as running:
+        await relay_all(relays)
+        await until(running.done)
+    assert isinstance(running.exception(), ArithmeticError)
+    (row,) = await deliveries_of(uow, endpoint.id)
+    assert (row["status"], row["lease_until"], row["attempts"]) == (DeliveryStatus.PENDING, None, 1)
 
 
 async def test_an_answer_that_comes_after_the_lease_has_gone_to_another_changes_nothing(
