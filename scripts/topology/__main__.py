@@ -7,6 +7,7 @@ queues. What dies is started again.
 """
 
 import argparse
+import shlex
 import signal
 import sys
 import threading
@@ -17,36 +18,82 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from app.cli.console import screen
 from scripts.topology.cluster import Cluster, Member, Shape
-from scripts.topology.servers import ServerMissing
+from scripts.topology.servers import DISTRIBUTION, ServerMissing
 
 FOLDER = Path(".data/cluster")
 LOOK_SECONDS = 1.0
+LAST_PORT = 65_535
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What the command line asks for."""
     shape = Shape()
-    parser = argparse.ArgumentParser(prog="scripts/cluster", description="Run the whole product as plain processes.")
-    parser.add_argument("--apis", type=int, default=shape.apis, help="API processes")
-    parser.add_argument("--engines", type=int, default=shape.engines, help="order engines")
-    parser.add_argument("--workers", type=int, default=shape.workers, help="workers")
+    parser = argparse.ArgumentParser(
+        prog="scripts/cluster",
+        description="Run the whole product as plain processes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--apis", type=_count, default=shape.apis, help="API processes")
+    parser.add_argument("--engines", type=_count, default=shape.engines, help="order engines")
+    parser.add_argument("--workers", type=_count, default=shape.workers, help="workers")
     parser.add_argument("--port", type=int, default=shape.first_port, help="the first API's port; others follow")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything is kept")
-    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="settings of every process")
-    return parser.parse_args(words)
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        type=_setting,
+        metavar="NAME=VALUE",
+        default=argparse.SUPPRESS,
+        help="settings of every process",
+    )
+    asked = parser.parse_args(words, argparse.Namespace(settings=[]))
+    highest = LAST_PORT - (Shape(apis=asked.apis, first_port=0).rabbitmq_port + DISTRIBUTION)
+    if not 1 <= asked.port <= highest:
+        parser.error(
+            f"argument --port: {asked.port} is not between 1 and {highest}: RabbitMQ takes a port 20,000 above"
+        )
+    return asked
+
+
+def _count(word: str) -> int:
+    """A number of processes."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number such as 2")
+    return int(word)
+
+
+def _setting(word: str) -> tuple[str, str]:
+    """A setting by its name."""
+    name, sign, value = word.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a setting such as LOG_LEVEL=DEBUG")
+    return name, value
 
 
 def table(cluster: Cluster) -> Table:
     """Each process, how it is, and where."""
-    made = Table("process", "state", "where", "pid", "starts", "log", title="MarqetFi cluster (Ctrl-C stops it)")
+    made = Table(title="MarqetFi cluster (Ctrl-C stops it)")
+    for heading in ("process", "state", "where", "pid", "starts"):
+        # What is to be copied must not be cut.
+        made.add_column(heading, overflow="fold")
     for server in cluster.servers:
-        made.add_row(server.name, "[green]up[/]", server.url, "", "", "")
+        made.add_row(server.name, "[green]up[/]", "" if server is cluster.postgres else server.url, "", "")
     for member in cluster.members.values():
         where = member.url if member.port is not None else ""
-        log = str(member.log.relative_to(Path.cwd(), walk_up=True))
-        made.add_row(member.name, _state(member), where, str(member.pid or ""), str(member.starts), log)
+        made.add_row(member.name, _state(member), where, str(member.pid or ""), str(member.starts))
     return made
+
+
+def guide(shape: Shape, folder: Path, database_url: str) -> str:
+    """Where the logs are, and how a command at another terminal is given the cluster's database and API."""
+    settings = f"PORT={shape.first_port} DATABASE_URL={shlex.quote(database_url)}"
+    return (
+        f"logs      {folder.relative_to(Path.cwd(), walk_up=True)}/NAME.log\n"
+        f"commands  {settings} marqetfi doctor\n"
+        "          and so with marqetfi admin and marqetfi trading-state"
+    )
 
 
 def _state(member: Member) -> str:
@@ -57,9 +104,8 @@ def _state(member: Member) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Run until told to stop; 1 where it cannot start."""
-    asked, console = arguments(words), Console()
-    settings = dict(word.partition("=")[::2] for word in asked.settings)
-    cluster = Cluster(asked.folder, Shape(asked.apis, asked.engines, asked.workers, asked.port), settings)
+    asked, console = arguments(words), screen()
+    cluster = Cluster(asked.folder, Shape(asked.apis, asked.engines, asked.workers, asked.port), dict(asked.settings))
     is_told = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_told.set())
@@ -78,6 +124,9 @@ def main(words: Sequence[str]) -> int:
 
 def _show(cluster: Cluster, console: Console, is_told: threading.Event) -> None:
     """Keep a table on a terminal up to date; elsewhere print it once, when every process is ready."""
+    # A line that is to be copied is the terminal's to break.
+    told = guide(cluster.shape, cluster.folder, cluster.postgres.url)
+    console.print(told, soft_wrap=True, markup=False)
     if console.is_terminal:
         with Live(table(cluster), console=console, auto_refresh=False) as live:
             while not is_told.wait(LOOK_SECONDS):

@@ -18,6 +18,8 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 # Debian's command on the path changes its user and directory; the one behind it obeys the environment.
 RABBITMQ_PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# RabbitMQ talks to its own tools on a port so far above that of its clients.
+DISTRIBUTION = 20_000
 
 
 class ServerMissing(Exception):
@@ -166,10 +168,12 @@ class RabbitServer(_Spawned):
             [program],
             {
                 "HOME": str(self.folder),
+                # Otherwise it stands where the command was typed.
+                "ERL_CRASH_DUMP": str(self.folder / "erl_crash.dump"),
                 "RABBITMQ_NODENAME": f"marqetfi-{self.port}@localhost",
                 "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
                 "RABBITMQ_NODE_PORT": str(self.port),
-                "RABBITMQ_DIST_PORT": str(self.port + 20_000),
+                "RABBITMQ_DIST_PORT": str(self.port + DISTRIBUTION),
                 "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
                 "RABBITMQ_LOG_BASE": str(self.folder / "log"),
                 "RABBITMQ_LOGS": "-",

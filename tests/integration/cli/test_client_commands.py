@@ -303,7 +303,8 @@ async def test_prices_that_are_watched_into_a_file_are_lines(
     assert len(lines) == 4
     for line, price in zip(lines, seen.seen, strict=True):
         moment = price["timestamp"][:19].replace("T", " ")
-        assert line == f"{moment}  {price['pair']}  {price['bid']:,f}  {price['ask']:,f}  {price['price']:,f}"
+        numbers = [f"{Decimal(price[name]):,f}" for name in ("bid", "ask", "price")]
+        assert line == "  ".join([moment, price["pair"], *numbers])
 
 
 async def test_following_the_log(
