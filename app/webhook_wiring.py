@@ -36,5 +36,9 @@ def wire_webhooks(
     keys = WebhookSecrets(cipher)
     deliveries = WebhookDeliveryService(uow, http.post, keys, broadcast, clock, limits)
     loops[Group.DELIVERY].append(deliveries.run)
-    endpoints = EndpointLimits(per_user=settings.webhook_endpoints_per_user, allow_local=settings.webhook_allow_local)
+    endpoints = EndpointLimits(
+        per_user=settings.webhook_endpoints_per_user,
+        allow_local=settings.webhook_allow_local,
+        is_development=settings.environment == "development",
+    )
     return WebhookService(uow, http.refusal, keys, clock, endpoints)

@@ -200,13 +200,11 @@ class TriggerBook:
             bisect_right(kept_ticks, order.watched_after, key=itemgetter(0)),
             bisect_right(kept_ticks, self._sequence, key=itemgetter(0)),
         )
-        standing = play(order, missed)
+        standing, activated = play(order, missed)
+        if activated is not None:
+            self._played_activations.append(activated)
         if isinstance(standing, Crossing):
             return standing
-        if standing.armed_sequence != order.armed_sequence:
-            self._played_activations.append(
-                Activated(order.order_id, order.version, standing.armed_sequence, standing.armed_price)
-            )
         self._sides[order.side].rest(order, next(self._generations), standing)
         return None
 

@@ -155,14 +155,18 @@ def evaluate(order: TriggerOrder, watermark: Decimal | None, price: Decimal) -> 
     return None
 
 
-def play(order: TriggerOrder, ticks: Iterable[Tick]) -> Crossing | Standing:
-    """Play one order the (sequence, price) ticks that concern it, in order, until it fires."""
+def play(order: TriggerOrder, ticks: Iterable[Tick]) -> tuple[Crossing | Standing, Activated | None]:
+    """Play one order the (sequence, price) ticks that concern it, in order, until it fires.
+
+    How it stands then, and where it began if it was activated on the way, also where it fired since.
+    """
     armed: Tick = order.armed_sequence, order.armed_price
+    activated: Activated | None = None
     watermark = order.starting_watermark
     for sequence, price in ticks:
         outcome = evaluate(order, watermark, price)
         if isinstance(outcome, Trigger):
-            return Crossing(
+            crossing = Crossing(
                 order.order_id,
                 order.version,
                 sequence,
@@ -171,11 +175,13 @@ def play(order: TriggerOrder, ticks: Iterable[Tick]) -> Crossing | Standing:
                 outcome.stop_price,
                 outcome.watermark,
             )
+            return crossing, activated
         if isinstance(outcome, MoveStop):
             if watermark is None:
                 armed = sequence, price
+                activated = Activated(order.order_id, order.version, sequence, price)
             watermark = outcome.watermark
-    return Standing(*armed, watermark)
+    return Standing(*armed, watermark), activated
 
 
 def _evaluate_trailing(order: TriggerOrder, watermark: Decimal | None, price: Decimal) -> Trigger | MoveStop | None:

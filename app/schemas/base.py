@@ -79,6 +79,12 @@ def _id_text(value: object) -> object:
     return value
 
 
+def _index_text(value: object) -> object:
+    if isinstance(value, str) and _ID_TEXT.fullmatch(value) is None:
+        raise PydanticCustomError("index_text", "An index is a whole number from 0 to 2147483647")
+    return value
+
+
 def number_schema(**bounds: float) -> dict[str, object]:
     """The JSON schema of a number that is also taken as a string; `bounds` as JSON schema names them."""
     return {"anyOf": [{"type": "number", **bounds}, {"type": "string", "pattern": _POSITIVE_PATTERN}]}
@@ -93,7 +99,7 @@ PathId = Annotated[
 ]
 PathIndex = Annotated[
     int,
-    BeforeValidator(_id_text),
+    BeforeValidator(_index_text),
     Field(ge=0, le=MAX_INDEX),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_INDEX}),
 ]

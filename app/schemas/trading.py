@@ -4,7 +4,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from app.domain.enums import (
     OrderRole,
@@ -33,8 +34,16 @@ from app.schemas.base import (
     WholeNumber,
 )
 
+
+def _direction(value: object) -> object:
+    if not isinstance(value, bool):
+        raise PydanticCustomError("direction", "true is long, false is short")
+    return value
+
+
 ClientOrderId = Annotated[SafeStr, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 Asset = Annotated[SafeStr, Field(min_length=1, max_length=32, examples=["BTC", "EURUSD"])]
+Direction = Annotated[Flag, BeforeValidator(_direction), Field(description="true is long, false is short")]
 
 Leverage = Annotated[
     WholeNumber,
@@ -90,7 +99,7 @@ class OpenTradeRequest(ExitsRequest):
     """Open a trade: `direction` true is long, `collateral` in USDC."""
 
     asset: Asset
-    direction: Flag
+    direction: Direction
     collateral: Amount = Field(examples=[1000])
     leverage: Leverage
     order_type: OrderType = OrderType.MARKET

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from app.core.json import decode
@@ -44,6 +45,10 @@ def _good_secret(secret: str) -> str:
         return checked_secret(secret)
     except SecretInvalid as error:
         raise PydanticCustomError("secret_invalid", "{reason}", {"reason": str(error)}) from None
+
+
+def _rotated_elsewhere(_: object) -> None:
+    raise PydanticCustomError("secret_rotated", "POST /webhooks/{id}/rotate-secret changes the secret")
 
 
 def _instant(value: object) -> object:
@@ -114,6 +119,7 @@ class AmendWebhookRequest(RequestModel):
     url: Url | None = None
     event_types: EventFilters | None = None
     is_active: Flag | None = None
+    secret: Annotated[SkipJsonSchema[None], BeforeValidator(_rotated_elsewhere)] = None
 
     def changes(self) -> dict[str, object]:
         """The fields that were given; null is as good as absent."""

@@ -10,6 +10,7 @@ counts on the day it ended, also where a funding came later and changed it.
 Days that are not up to date are computed as they are read.
 """
 
+import asyncio
 from datetime import date
 
 from app.domain.analytics import Figures
@@ -35,13 +36,14 @@ class AnalyticsService:
         cannot be counted keep nobody after them from it: the first error is raised at the end.
         """
         count = after = 0
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         while user_ids := await self._behind(after):
             after = user_ids[-1]
-            try:
-                count += await self._count(user_ids)
-            except Exception as error:
-                errors.append(error)
+            (counted,) = await asyncio.gather(self._count(user_ids), return_exceptions=True)
+            if isinstance(counted, BaseException):
+                errors.append(counted)
+            else:
+                count += counted
         if errors:
             raise errors[0]
         return count

@@ -59,7 +59,13 @@ class ExitOrderService:
             if earlier is not None:
                 return earlier
             if trade.status not in OPEN_TRADE | UNFILLED_TRADE:
-                raise NotFound(code="TRADE_NOT_FOUND", pair_id=pair_id, trade_index=trade_index)
+                raise NotFound(
+                    f"Trade {pair_id}/{trade_index} has ended: it is {trade.status}.",
+                    code="TRADE_NOT_FOUND",
+                    trade_id=trade.id,
+                    status=trade.status,
+                    closed_at=trade.closed_at,
+                )
             pair = self._market.pair(pair_id)
             await require_exit_room(work, trade, self._market.caps(pair.venue))
             quote = self._market.quote(pair)

@@ -73,14 +73,17 @@ class PairDirectory:
         found = self.find(text, venue)
         if len(found) != 1:
             near = [pair.symbol for pair in found] or self._near(text, venue)
-            raise NotFound(code="PAIR_NOT_FOUND", pair=text, venue=venue, near=near)
+            sentence = "No such pair; details.near lists similar ones." if near else None
+            raise NotFound(sentence, code="PAIR_NOT_FOUND", pair=text, venue=venue, near=near)
         return found[0]
 
     def resolve_asset(self, text: str, venue: str) -> Pair:
         """The pair that a body's `asset` means at a venue; UNSUPPORTED_ASSET with near matches, AMBIGUOUS_ASSET."""
         found = self.find(text, venue)
         if not found:
-            raise InvalidRequest(code="UNSUPPORTED_ASSET", asset=text, venue=venue, near=self._near(text, venue))
+            near = self._near(text, venue)
+            sentence = "No pair trades this asset; details.near lists similar ones." if near else None
+            raise InvalidRequest(sentence, code="UNSUPPORTED_ASSET", asset=text, venue=venue, near=near)
         if len(found) > 1:
             symbols = [pair.symbol for pair in found]
             raise InvalidRequest(code="AMBIGUOUS_ASSET", asset=text, venue=venue, near=symbols)

@@ -38,10 +38,14 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class EndpointLimits:
-    """How many endpoints a user may have, and whether they may be on this machine (development)."""
+    """How many endpoints a user may have, and whether they may be on this machine.
+
+    `is_development` is whether that may be set, and so is worth a word to who is refused.
+    """
 
     per_user: int
     allow_local: bool
+    is_development: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +213,23 @@ class WebhookService:
         try:
             checked_url(url, allow_local=self._limits.allow_local)
         except UrlRefused as refused:
-            raise InvalidRequest(f"{refused}.", code="WEBHOOK_URL_REFUSED") from None
+            hint = _LOCAL_HINT if self._limits.is_development and _is_local(url) else ""
+            raise InvalidRequest(f"{refused}.{hint}", code="WEBHOOK_URL_REFUSED") from None
         refusal = await self._refusal(url)
         if refusal is not None:
             raise InvalidRequest(_REFUSALS[refusal], code="WEBHOOK_URL_REFUSED", reason=refusal)
+
+
+_LOCAL_HINT = " While you develop, the setting WEBHOOK_ALLOW_LOCAL=true allows endpoints on this machine."
+
+
+def _is_local(url: str) -> bool:
+    """Whether a URL that was refused would be taken where endpoints may be on this machine."""
+    try:
+        checked_url(url, allow_local=True)
+    except UrlRefused:
+        return False
+    return True
 
 
 _NEW_START: Mapping[str, object] = {

@@ -28,6 +28,8 @@ CLASSES = {
 }
 IDS = {
     "pair_id": 2**40,
+    "webhook_id": 2**40,
+    "delivery_id": 2**40,
     "index": 0,
     "order_id": 2**62,
     "session_id": "7f2c1f3e-5f0e-4a39-9d0c-2f5c1d1c0f11",

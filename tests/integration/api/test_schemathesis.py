@@ -46,6 +46,7 @@ JUDGED = {
     "analytics_summary",
     "auth_register",
     "events_list_events",
+    "prices_list_candles",
     "prices_list_prices",
     "routing_explain_route",
     "trading_close_trade",

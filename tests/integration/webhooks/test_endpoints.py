@@ -9,7 +9,10 @@ from sqlalchemy import text
 
 from app.bootstrap import Container
 from app.config.settings import Settings
+from app.domain.errors import InvalidRequest
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.webhook_secrets import WebhookSecrets
+from app.services.webhook_service import EndpointLimits, NewEndpoint, WebhookService
 from tests.conftest import MakeSettings
 from tests.integration.api.trading.market import refusal
 from tests.integration.webhooks.endpoints import SECRET
@@ -79,6 +82,45 @@ async def test_a_url_that_may_not_be_used_is_refused_with_the_reason(owner: Owne
     made = await owner.create(URL)
     refusal(await owner.ask("PATCH", f"/{made['id']}", {"url": url}), 400, "WEBHOOK_URL_REFUSED")
     assert (await owner.read(made["id"]))["url"] == URL
+
+
+@pytest.mark.parametrize(
+    ("url", "is_development", "is_told"),
+    [
+        ("http://127.0.0.1/", True, True),
+        ("http://localhost:9000/hook", True, True),
+        ("http://127.0.0.1/", False, False),
+        ("https://10.0.0.1/", True, False),
+    ],
+)
+async def test_only_who_develops_is_told_of_the_setting_for_this_machine(
+    container: Container, keys: WebhookSecrets, url: str, is_development: bool, is_told: bool
+) -> None:
+    limits = EndpointLimits(3, allow_local=False, is_development=is_development)
+    service = WebhookService(container.uow, is_reached, keys, container.clock, limits)
+    with pytest.raises(InvalidRequest) as caught:
+        await service.create(NOBODYS, NewEndpoint(url, ["*"], None), is_kept)
+    assert caught.value.code == "WEBHOOK_URL_REFUSED"
+    assert ("WEBHOOK_ALLOW_LOCAL=true" in caught.value.message) is is_told
+
+
+async def is_reached(_: str) -> None:
+    pytest.fail("a URL that no endpoint may have was looked up")
+
+
+async def is_kept(*_: object) -> None:
+    pytest.fail("an endpoint was made of a URL that none may have")
+
+
+async def test_a_secret_is_not_changed_in_passing(owner: Owner) -> None:
+    made = await owner.create(URL)
+    answer = await owner.ask("PATCH", f"/{made['id']}", {"secret": SECRET})
+    (error,) = refusal(answer, 400, "VALIDATION_ERROR")["errors"]
+    assert (error["field"], error["message"]) == (
+        "body.secret",
+        "POST /webhooks/{id}/rotate-secret changes the secret",
+    )
+    assert await owner.read(made["id"]) == {name: value for name, value in made.items() if name != "secret"}
 
 
 async def test_there_are_only_so_many_also_when_all_are_asked_for_at_once(owner: Owner) -> None:

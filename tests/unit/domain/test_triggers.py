@@ -7,6 +7,7 @@ import pytest
 
 from app.domain.enums import PositionSide, TriggeredLeg
 from app.domain.triggers import (
+    Activated,
     Crossing,
     MoveStop,
     Standing,
@@ -141,14 +142,24 @@ def test_playing_ticks_stops_at_the_first_that_fires() -> None:
 
     outcome = play(order(trailing_distance=Decimal("2")), ticks)
 
-    assert outcome == Crossing(1, 3, 14, Decimal(102), TRAILING, Decimal(102), Decimal(104))
+    assert outcome == (Crossing(1, 3, 14, Decimal(102), TRAILING, Decimal(102), Decimal(104)), None)
+
+
+def test_one_that_is_activated_and_fires_in_the_same_ticks_tells_where_it_began() -> None:
+    ticks = [(n, Decimal(price)) for n, price in enumerate(("109", "111", "113", "108"), start=11)]
+
+    crossing, activated = play(order(trailing_distance=Decimal("2"), activation_price=Decimal("110")), ticks)
+
+    assert crossing == Crossing(1, 3, 14, Decimal(108), TRAILING, Decimal(111), Decimal(113))
+    assert activated == Activated(1, 3, 12, Decimal(111))
 
 
 def test_playing_ticks_that_do_not_fire_tells_where_the_order_stands() -> None:
     ticks = [(n, Decimal(price)) for n, price in enumerate(("101", "110", "112", "111"), start=11)]
 
-    assert play(order(stop_price=Decimal("5")), ticks) == Standing(10, Decimal(100), None)
-    assert play(order(trailing_distance=Decimal("2")), ticks) == Standing(10, Decimal(100), Decimal(112))
-    activated = order(trailing_distance=Decimal("2"), activation_price=Decimal("110"))
-    assert play(activated, ticks) == Standing(12, Decimal(110), Decimal(112))
-    assert play(activated, ticks[:1]) == Standing(10, Decimal(100), None)
+    assert play(order(stop_price=Decimal("5")), ticks) == (Standing(10, Decimal(100), None), None)
+    assert play(order(trailing_distance=Decimal("2")), ticks) == (Standing(10, Decimal(100), Decimal(112)), None)
+    begins = order(trailing_distance=Decimal("2"), activation_price=Decimal("110"))
+    began = Activated(1, 3, 12, Decimal(110))
+    assert play(begins, ticks) == (Standing(12, Decimal(110), Decimal(112)), began)
+    assert play(begins, ticks[:1]) == (Standing(10, Decimal(100), None), None)

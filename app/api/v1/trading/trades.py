@@ -220,5 +220,11 @@ def _raise_unsettled(status: OrderStatus, placed: Placed) -> None:
     if status in (OrderStatus.REJECTED, OrderStatus.FAILED):
         trade = placed.trade
         if placed.order.role is OrderRole.CLOSE and trade.status in (TradeStatus.LIQUIDATED, TradeStatus.CLOSED):
-            raise NotFound(code="TRADE_NOT_FOUND", trade_id=trade.id, status=trade.status, closed_at=trade.closed_at)
+            raise NotFound(
+                f"The trade had ended before this close: it is {trade.status}.",
+                code="TRADE_NOT_FOUND",
+                trade_id=trade.id,
+                status=trade.status,
+                closed_at=trade.closed_at,
+            )
         raise refusal_of(placed.order, trade.provider)

@@ -244,6 +244,26 @@ async def test_the_catalogue_of_all_fields_at_once_is_no_request(trader: Trader)
     assert await has_done_nothing(trader)
 
 
+async def test_a_direction_in_words_is_told_what_to_write(trader: Trader) -> None:
+    (error,) = refusal(await trader.ask_open(direction="long"), 400, "VALIDATION_ERROR")["errors"]
+    assert (error["field"], error["message"]) == ("body.direction", "true is long, false is short")
+
+
+async def test_an_index_in_words_is_told_where_indexes_begin(trader: Trader) -> None:
+    (error,) = refusal(await trader.send("GET", "/trades/1/first"), 400, "VALIDATION_ERROR")["errors"]
+    assert error["message"] == "An index is a whole number from 0 to 2147483647"
+
+
+async def test_a_sentence_promises_no_details_that_are_not_there(trader: Trader) -> None:
+    for asset, has_near in (("BTCUSTD", True), ("QQQQQQQQ", False)):
+        error = (await trader.ask_open(asset=asset)).json()["error"]
+        assert error["code"] == "UNSUPPORTED_ASSET"
+        assert bool(error["details"]["near"]) is ("details.near" in error["message"]) is has_near
+    gone = await trader.send("DELETE", "/trades/1/77")
+    assert refusal(gone, 404, "TRADE_NOT_FOUND") == {"pair_id": 1, "trade_index": 77}
+    assert "details" not in gone.json()["error"]["message"]
+
+
 async def test_refusals_say_what_would_do(trader: Trader) -> None:
     limits = refusal(await trader.ask_open(leverage=51), 400, "LEVERAGE_OUT_OF_RANGE")
     assert limits == {"min": 1, "max": 50}

@@ -159,7 +159,10 @@ async def test_health_tells_what_is_held_back_and_stays_well(
         found: dict[str, Any] = answer.json()["trading"]
         return found
 
-    assert await told() == {"held_back": [], "users_held_back": 0, "held_exits": 0}
+    async def has_none_of_before() -> bool:
+        return await told() == {"held_back": [], "users_held_back": 0, "held_exits": 0}
+
+    await until(has_none_of_before)
     await trader.open(stop_price=49_000)
     await operator.set("user", trader.person.id, "halted")
     await operator.set("pair", market.pair_id(symbol="EURUSD"), "reducing")
