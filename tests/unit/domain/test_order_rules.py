@@ -53,7 +53,8 @@ def test_sides() -> None:
     ("values", "code"),
     [
         ({"collateral": Decimal("100.0000001")}, "TOO_MANY_DECIMALS"),
-        ({"price": Decimal("100.005")}, "TOO_MANY_DECIMALS"),
+        ({"order_type": OrderType.LIMIT, "price": Decimal("100.005")}, "TOO_MANY_DECIMALS"),
+        ({"price": Decimal("100.01")}, "CONFLICTING_FIELDS"),
         ({"stop_price": Decimal("95.001")}, "TOO_MANY_DECIMALS"),
         ({"take_profit_price": Decimal("105.001")}, "TOO_MANY_DECIMALS"),
         ({"trailing_stop_distance": Decimal("0.005")}, "TOO_MANY_DECIMALS"),
