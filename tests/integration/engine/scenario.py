@@ -1,6 +1,7 @@
 """A market that falls in steps, and what one user does before it falls: known ends, whatever dies on the way."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -159,6 +160,7 @@ class User:
     ) -> httpx2.Response:
         """Ask until there is an answer that decides; ServerDied when the server goes away first."""
         headers = {**self._headers, **({"Idempotency-Key": key} if key else {})}
+        heard: Counter[str] = Counter()
 
         async def decided() -> httpx2.Response | None:
             try:
@@ -171,9 +173,13 @@ class User:
                 # because the database finishes what it was told before it notices that nobody listens.
                 await self.server.installation.expire_locks()
             is_open = answer.status_code >= 500 and _code(answer) != "TRADE_EXECUTION_FAILED"
+            heard[answer.text] += 1
             return None if is_open or _code(answer) in ("IDEMPOTENCY_IN_FLIGHT", *not_yet) else answer
 
-        found = await until(decided, seconds=60)
+        try:
+            found = await until(decided, seconds=60)
+        except AssertionError:
+            raise AssertionError(f"{method} {path} was never answered: {heard.most_common(3)}") from None
         assert found is not None
         return found
 
