@@ -39,4 +39,6 @@ def hint_for(code: str, details: Mapping[str, object], *, retry_after: str | Non
         return f"Try again in {retry_after} s."
     if code == "INTERNAL_ERROR":
         return f"Tell the operator this request id: {request_id}"
+    if code == "TRADE_EXECUTION_FAILED":
+        code = str(details.get("reason"))
     return _BY_CODE.get(code)

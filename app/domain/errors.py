@@ -93,7 +93,11 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("RATE_LIMITED", 429, "Too many requests; wait for Retry-After seconds."),
         ErrorCode("INTERNAL_ERROR", 500, "A fault of ours; quote the request_id."),
         ErrorCode("PROVIDER_ERROR", 502, "The venue answered something unusable."),
-        ErrorCode("TRADE_EXECUTION_FAILED", 502, "The venue refused the trade; details.reason says why."),
+        ErrorCode(
+            "TRADE_EXECUTION_FAILED",
+            502,
+            "The venue refused the order, which has ended; details.reason says why. A new try needs a new key.",
+        ),
         ErrorCode("SERVICE_UNAVAILABLE", 503, "A part of the service is down or full; try again after Retry-After."),
         ErrorCode("PRICE_STALE", 503, "The last price is too old to trade on."),
         ErrorCode("TRADING_HALTED", 503, "Trading is halted or reduced for this user, pair, venue or globally."),

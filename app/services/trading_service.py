@@ -11,7 +11,7 @@ from app.core.broadcast import Broadcast
 from app.core.clock import Clock
 from app.core.faults import buggify
 from app.domain.enums import IntentKind, OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus
-from app.domain.errors import Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError, Unavailable
+from app.domain.errors import CATALOGUE, Conflict, Forbidden, InvalidRequest, MarqetError, NotFound, ProviderError
 from app.domain.events import EventType, order_event, trade_event
 from app.domain.idempotency import RequestKey
 from app.domain.intents import OpenPayload, close_payload
@@ -21,7 +21,6 @@ from app.domain.order_rules import check_open, check_times, close_size, side_of
 from app.domain.order_terms import ExitTerms, OpenTerms, fingerprint
 from app.domain.positions import fee_of, liquidation_price, size_of
 from app.domain.prices import Quote
-from app.domain.trading_state import HALTED_CODE
 from app.models.market import Pair, VenueAccount
 from app.models.trading import Intent, Order, Trade
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -368,7 +367,8 @@ async def asked_before(work: UnitOfWork, user_id: int, client_order_id: str | No
 def refusal_of(order: Order, provider: str) -> MarqetError:
     """The error that a venue's refusal of an order is answered with; its details are the venue's and the order's id.
 
-    Amounts, which venues tell as text, become numbers.
+    The order has ended, so that no answer here invites to repeat the request (503): a reason that passes, such as a
+    stale price, is told as `details.reason`. Amounts, which venues tell as text, become numbers.
     """
     reason = order.reason or "VENUE_REFUSED"
     refusal: MarqetError
@@ -376,10 +376,10 @@ def refusal_of(order: Order, provider: str) -> MarqetError:
         refusal = InvalidRequest(code=reason)
     elif reason == "MARKET_CLOSED":
         refusal = Conflict(code=reason)
-    elif reason in (HALTED_CODE, "PRICE_STALE", "PROVIDER_UNAVAILABLE", "SERVICE_UNAVAILABLE"):
-        refusal = Unavailable(code=reason)
     else:
-        refusal = ProviderError(code="TRADE_EXECUTION_FAILED", provider=provider, reason=reason)
+        why = CATALOGUE[reason].meaning if reason in CATALOGUE else reason
+        message = f"The venue refused the order, which has ended: {why}"
+        refusal = ProviderError(message, code="TRADE_EXECUTION_FAILED", provider=provider, reason=reason)
     told = {name: Decimal(text) if _AMOUNT.fullmatch(text) else text for name, text in order.refusal_details.items()}
     refusal.details = {**told, **refusal.details, "order_id": order.id}
     return refusal
