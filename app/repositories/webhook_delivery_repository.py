@@ -161,6 +161,14 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         query = select(WebhookAttempt).where(WebhookAttempt.delivery_id == delivery_id)
         return (await self.session.scalars(query.order_by(WebhookAttempt.id))).all()
 
+    async def durations_of(self, ids: Collection[int]) -> Mapping[int, int]:
+        """The milliseconds that the last attempt at each delivery took, by its id; none where none was made."""
+        latest = select(func.max(WebhookAttempt.id)).where(WebhookAttempt.delivery_id.in_(ids))
+        query = select(WebhookAttempt.delivery_id, WebhookAttempt.duration_ms).where(
+            WebhookAttempt.id.in_(latest.group_by(WebhookAttempt.delivery_id))
+        )
+        return {row.delivery_id: row.duration_ms for row in await self.session.execute(query)}
+
     async def of_endpoint(
         self,
         webhook_id: int,

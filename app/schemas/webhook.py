@@ -207,6 +207,7 @@ class DeliveryResponse(ResponseModel):
     attempts: int = Field(examples=[1])
     response_code: int | None = Field(description="Of the last attempt", examples=[200])
     last_error: str | None = Field(examples=[None])
+    duration_ms: int | None = Field(default=None, description="Milliseconds that the last attempt took", examples=[87])
     next_attempt_at: datetime | None = Field(validation_alias="next_run_at")
     delivered_at: datetime | None
     created_at: datetime

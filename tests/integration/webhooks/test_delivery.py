@@ -135,6 +135,10 @@ async def test_deliveries_are_listed_in_pages_and_by_status(owner: Owner, receiv
     ids = [row["id"] for row in first["deliveries"] + rest["deliveries"]]
     assert (ids, rest["next_cursor"]) == (sorted(ids, reverse=True), None)
     assert len(await owner.deliveries(made["id"], "?status=pending&status=failed")) == 5
+    await owner.until_delivery(made["id"], last_error="status_500")
+    newest = (await owner.deliveries(made["id"]))[0]
+    shown = await owner.read(f"{made['id']}/deliveries/{newest['id']}")
+    assert newest["duration_ms"] == shown["duration_ms"] == shown["attempt_log"][-1]["duration_ms"]
     assert await owner.deliveries(made["id"], "?status=delivered") == []
 
 

@@ -1,5 +1,6 @@
 """Deliveries of a webhook endpoint: what was sent, what came of it, and sending again."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Query
@@ -10,6 +11,8 @@ from app.api.paging import PageDep
 from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import DeliveryStatus
 from app.domain.errors import NotFound
+from app.models.webhook import WebhookDelivery
+from app.repositories.unit_of_work import UnitOfWork
 from app.schemas.base import PathId
 from app.schemas.webhook import (
     AttemptResponse,
@@ -39,8 +42,8 @@ async def list_deliveries(
         if await work.webhooks.owned(user.id, webhook_id) is None:
             raise NotFound(webhook_id=webhook_id)
         rows = await work.deliveries.of_endpoint(webhook_id, statuses=status, before=page.before, limit=page.wanted)
-    shown, cursor = page.cut(rows)
-    return DeliveryList(deliveries=[DeliveryResponse.model_validate(row) for row in shown], next_cursor=cursor)
+        shown, cursor = page.cut(rows)
+        return DeliveryList(deliveries=await _timed(work, shown), next_cursor=cursor)
 
 
 @routes.get("/deliveries/{delivery_id}", responses=READING, dependencies=COUNTED)
@@ -54,7 +57,8 @@ async def get_delivery(
             raise NotFound(delivery_id=delivery_id)
         attempts = await work.deliveries.attempts_of(delivery_id)
     log = [AttemptResponse.model_validate(attempt) for attempt in attempts]
-    return DeliveryDetailResponse.model_validate(row).model_copy(update={"attempt_log": log})
+    took = log[-1].duration_ms if log else None
+    return DeliveryDetailResponse.model_validate(row).model_copy(update={"attempt_log": log, "duration_ms": took})
 
 
 @routes.post(
@@ -67,7 +71,10 @@ async def resend_delivery(
     webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
 ) -> DeliveryResponse:
     """Send one delivery again, under the same ids, with its retries before it anew."""
-    return DeliveryResponse.model_validate(await container.webhooks.resend(user.id, webhook_id, delivery_id))
+    row = await container.webhooks.resend(user.id, webhook_id, delivery_id)
+    async with container.uow() as work:
+        (told,) = await _timed(work, [row])
+    return told
 
 
 @routes.post(
@@ -84,3 +91,9 @@ async def resend_since(
         user.id, webhook_id, body.since, include_delivered=body.include_delivered
     )
     return ResendResponse(scheduled=resent.count, next_since=resent.next_since)
+
+
+async def _timed(work: UnitOfWork, rows: Sequence[WebhookDelivery]) -> list[DeliveryResponse]:
+    """Deliveries as they are told, each with the time that its last attempt took."""
+    took = await work.deliveries.durations_of([row.id for row in rows])
+    return [DeliveryResponse.model_validate(row).model_copy(update={"duration_ms": took.get(row.id)}) for row in rows]
