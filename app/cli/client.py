@@ -39,6 +39,7 @@ UNDECIDED = LOST | {
     "SERVICE_UNAVAILABLE",
     "INTERNAL_ERROR",
 }
+TRADING = "marqetfi trade list and marqetfi orders"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 type Document = dict[str, Any]
@@ -82,10 +83,12 @@ class ApiClient:
         """Remove or cancel something."""
         return self._send("DELETE", path)
 
-    def once(self, method: str, path: str, *, query: Query | None = None, body: Document | None = None) -> Answer:
+    def once(
+        self, method: str, path: str, *, query: Query | None = None, body: Document | None = None, look: str = TRADING
+    ) -> Answer:
         """Have an effect exactly once: where the answer is lost, the request is sent again under the same key.
 
-        Failure OUTCOME_UNKNOWN where no repetition is told what became of it.
+        Failure OUTCOME_UNKNOWN where no repetition is told what became of it; `look` names what shows that.
         """
         headers = {"Idempotency-Key": str(uuid4())}
         reason = ""
@@ -101,7 +104,7 @@ class ApiClient:
         raise Failure(
             "OUTCOME_UNKNOWN",
             f"The outcome is unknown: the answer was lost, and asking again did not bring it. {reason}",
-            hint="Look with marqetfi trade list and marqetfi orders before you repeat it.",
+            hint=f"Look with {look} before you repeat it.",
         )
 
     def health(self) -> Document:

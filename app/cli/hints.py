@@ -41,4 +41,25 @@ def hint_for(code: str, details: Mapping[str, object], *, retry_after: str | Non
         return f"Tell the operator this request id: {request_id}"
     if code == "TRADE_EXECUTION_FAILED":
         code = str(details.get("reason"))
-    return _BY_CODE.get(code)
+    return _about_webhooks(code, details) or _BY_CODE.get(code)
+
+
+def _about_webhooks(code: str, details: Mapping[str, object]) -> str | None:
+    """What to do where the details of an error name a webhook, or what one is made of."""
+    wrong = details.get("errors")
+    if isinstance(wrong, list) and any(one.get("code") == "event_type_unknown" for one in wrong):
+        return "marqetfi webhooks types lists them all."
+    if code == "LIMIT_EXCEEDED" and details.get("limit") == "webhooks":
+        return "marqetfi webhooks delete makes room."
+    if code == "CONFLICT" and "webhook_id" in details:
+        return f"Switch it on: marqetfi webhooks update {details['webhook_id']} --on"
+    if code == "NOT_FOUND":
+        named = (sentence for name, sentence in _BY_ID.items() if name in details)
+        return next(named, None)
+    return None
+
+
+_BY_ID = {
+    "webhook_id": "marqetfi webhooks list shows yours.",
+    "delivery_id": "marqetfi webhooks deliveries lists those that are still kept.",
+}

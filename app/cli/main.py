@@ -39,6 +39,7 @@ class Root(LazyGroup):
         "portfolio": Lazy("app.cli.account:portfolio", "Show money, equity and results.", ACCOUNT),
         "analytics": Lazy("app.cli.analytics:app", "Show results by day, week or month.", ACCOUNT),
         "events": Lazy("app.cli.account:events", "Show what happened to the account, the latest last.", ACCOUNT),
+        "webhooks": Lazy("app.cli.webhooks:app", "Make, test and look after webhook endpoints.", ACCOUNT),
         "paper": Lazy("app.cli.account:paper", "Manage the paper account.", ACCOUNT),
         "pairs": Lazy("app.cli.pairs:pairs", "List what can be traded.", MARKET),
         "prices": Lazy("app.cli.prices:app", "Get, watch and make up prices.", MARKET),

@@ -23,6 +23,7 @@ GAIN, LOSS, CALM = "green", "red", "dim"
 STATUS_STYLES = {
     "open": GAIN,
     "filled": GAIN,
+    "delivered": GAIN,
     "pending": "yellow",
     "waiting": "yellow",
     "submitted": "yellow",
@@ -88,7 +89,8 @@ def show_facts(facts: Iterable[tuple[str, Text | str]]) -> None:
     """Print names and values, one a line."""
     shown = Table.grid(padding=(0, 2))
     shown.add_column(style=CALM)
-    shown.add_column()
+    # What is copied from here, such as a URL, must be whole.
+    shown.add_column(overflow="fold")
     for name, value in facts:
         shown.add_row(name, value)
     screen().print(shown)
@@ -116,10 +118,11 @@ def gain(name: str) -> Callable[[Document], Text | str]:
 
 def instant(name: str) -> Callable[[Document], Text | str]:
     """A cell that shows an instant of the API, in UTC to the second."""
-    return lambda row: NOTHING if row[name] is None else Text(_instant_text(row[name]), style=CALM)
+    return lambda row: NOTHING if row[name] is None else Text(instant_text(row[name]), style=CALM)
 
 
-def _instant_text(instant: str) -> str:
+def instant_text(instant: str) -> str:
+    """An instant of the API, in UTC to the second."""
     return instant[:19].replace("T", " ")
 
 
@@ -214,7 +217,7 @@ def order_status(order: Document) -> Text:
     shown = status_text(order["status"])
     if order["held_since"] is None:
         return shown
-    return Text.assemble(shown, (f", held since {_instant_text(order['held_since'])}", "bold yellow"))
+    return Text.assemble(shown, (f", held since {instant_text(order['held_since'])}", "bold yellow"))
 
 
 TRADES = (

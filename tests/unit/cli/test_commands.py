@@ -15,9 +15,10 @@ from app.cli.failure import Failure
 from app.cli.lazy import LazyGroup
 from app.cli.main import Root, app
 from app.cli.prices import Prices
+from app.cli.webhooks import Webhooks
 from app.core.version import VERSION
 
-GROUPS: list[type[LazyGroup]] = [Root, Prices]
+GROUPS: list[type[LazyGroup]] = [Root, Prices, Webhooks]
 COMMANDS = [(group, name) for group in GROUPS for name in group.table]
 
 
@@ -83,6 +84,17 @@ def test_version() -> None:
         (["order", "cancel", "0"], "ORDER_ID"),
         (["serve", "--workers", "2"], "2 API processes would not share rate limits"),
         (["register", "--email", "a@example.com", "--username", "ann"], "give it by --password-stdin"),
+        (["webhooks", "update", "1"], "give at least one thing to change"),
+        (["webhooks", "resend", "1"], "name one delivery, or give --since"),
+        (["webhooks", "resend", "1", "2", "--since", "2h"], "name one delivery, or give --since"),
+        (["webhooks", "resend", "1", "--since", "yesterday"], "'yesterday' is not a time such as 2h, 3d or 2026-"),
+        (["webhooks", "resend", "1", "--since", "0001-01-01"], "'0001-01-01' is not a time"),
+        (["webhooks", "rotate", "1", "--overlap", "169"], "Invalid value for '--overlap'"),
+        (["webhooks", "verify", "--body", "b", "-H", "a: b"], "say whose secret counts: WEBHOOK_ID, or --secret-stdin"),
+        (["webhooks", "verify", "1", "--secret-stdin", "--body", "b", "-H", "a: b"], "say whose secret counts"),
+        (["webhooks", "verify", "--secret-stdin", "--body", "-", "-H", "a: b"], "cannot both come from standard input"),
+        (["webhooks", "verify", "1", "--body", "none", "-H", "a: b"], "none cannot be read: No such file or directory"),
+        (["webhooks", "verify", "1", "--body", "-", "-H", "a b"], "'a b' is not a header such as 'webhook-id: evt_42'"),
         (["seed", "--url", "https://api.example.com"], "choose a --password"),
     ],
 )
