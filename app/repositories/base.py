@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     ARRAY,
+    ClauseElement,
     CursorResult,
     Select,
     Table,
@@ -15,13 +16,16 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    insert,
     literal,
     select,
     union_all,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeEngine
 
 from app.domain.lifecycle import Moves, advance
@@ -46,8 +50,7 @@ class Repository[M: Base]:
 
     async def add(self, row: M) -> M:
         """Insert the row and read back what the database gave it."""
-        self.session.add(row)
-        await self.session.flush()
+        await insert_all(self.session, [row])
         return row
 
     async def write_together(self, rows: Sequence[M], names: Sequence[str]) -> None:
@@ -138,6 +141,35 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
         return True
 
 
+async def insert_all(session: AsyncSession, rows: Sequence[Base]) -> None:
+    """Insert rows in their order and read back what the database gave them.
+
+    One alone goes past the unit of work of the ORM, which costs as much again as the statement.
+    """
+    if len(rows) != 1 or rows[0] in session:
+        session.add_all(rows)
+        await session.flush()
+        return
+    (row,) = rows
+    given = {name: value for name, value in row.__dict__.items() if name != _STATE}
+    # What the database is to compute is no value yet: it is read back too.
+    computed = {name: given.pop(name) for name in list(given) if isinstance(given[name], ClauseElement)}
+    statement, left = _insert_statement(type(row), frozenset(given))
+    result = await session.execute(statement.values(computed) if computed else statement, given)
+    for name, value in zip(left, result.one(), strict=True):
+        set_committed_value(row, name, value)
+    make_transient_to_detached(row)
+    session.add(row)
+
+
+@cache
+def _insert_statement(model: type[Base], names: frozenset[str]) -> tuple[ReturningInsert[Any], Sequence[str]]:
+    """INSERT of the named columns that returns the others, and their names; made once, since making it costs more."""
+    table = cast(Table, model.__table__)
+    left = [each for each in table.columns if each.key not in names]
+    return insert(table).returning(*left), [each.key for each in left]
+
+
 @cache
 def _write_statement(table: Table, names: tuple[str, ...]) -> Update:
     """UPDATE of the columns to what one array each gives, by the first; made once, since making it costs more."""
@@ -161,3 +193,5 @@ def values_table(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[ob
 
 
 _NO_SYNC = {"synchronize_session": False}
+# Where the ORM keeps its own word on a row, beside the row's columns.
+_STATE = "_sa_instance_state"

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, BigInteger, CursorResult, Interval, any_, bindparam, func, select, update
+from sqlalchemy import ARRAY, BigInteger, CursorResult, Interval, Select, any_, bindparam, func, select, update
+from sqlalchemy.orm import aliased
+from sqlalchemy.orm.attributes import set_committed_value
 
-from app.domain.enums import IntentKind, IntentStatus, OrderStatus
+from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
 from app.domain.lifecycle import INTENT_MOVES
 from app.models.trading import Intent, Order, Trade
-from app.repositories.base import LifecycleRepository
+from app.repositories.base import LifecycleRepository, insert_all
 
 
 class Waiting(NamedTuple):
@@ -68,16 +71,22 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
 
     async def add_all(self, intents: Sequence[Intent]) -> None:
         """Insert intents in one statement and read back their ids."""
-        self.session.add_all(intents)
-        await self.session.flush()
+        await insert_all(self.session, intents)
 
-    async def take_for_sending(self, ids: Sequence[int], life: timedelta, check_after: timedelta) -> Sequence[Intent]:
-        """Move intents from new to sent, each by one taker only; they may land until now + `life` at the latest.
+    async def take_for_sending(
+        self, intent_id: int, life: timedelta, check_after: timedelta, *, moves: Sequence[Order | Trade] = ()
+    ) -> Intent | None:
+        """Move an intent from new to sent, by one taker only; with it move its locked order and trade to submitted.
 
-        Returns those that this caller won. `check_after` says when settlement may ask the venue about them.
+        Returns it as it is now, or None where another was faster. It may land until now + `life` at the latest;
+        `check_after` says when settlement may ask the venue about it.
         """
-        rows = await self.session.scalars(_TAKE, {"ids": ids, "life": life, "check_after": check_after})
-        return sorted(rows, key=lambda intent: intent.id)
+        moved = frozenset(type(row) for row in moves)
+        given = {"intent_id": intent_id, "life": life, "check_after": check_after}
+        taken = await self.session.scalar(_take_statement(moved), given)
+        for row in moves if taken is not None else ():
+            set_committed_value(row, "status", _SUBMITTED[type(row)])
+        return taken
 
     async def due(self, statuses: Sequence[IntentStatus], limit: int) -> Sequence[Intent]:
         """Intents of the statuses whose time has come, the longest due first."""
@@ -159,19 +168,6 @@ _AS_IT_IS = {"populate_existing": True}
 _ONE = Intent.id == bindparam("intent_id", type_=BigInteger())
 _NEW = (Intent.id == any_(bindparam("ids", type_=ARRAY(BigInteger()))), Intent.status == IntentStatus.NEW)
 _WAITING = select(Intent.id, Intent.trade_id, Intent.venue_account_id).where(*_NEW)
-_NOW = func.clock_timestamp()
-_TAKE = (
-    update(Intent)
-    .where(*_NEW)
-    .values(
-        status=IntentStatus.SENT,
-        sent_at=_NOW,
-        not_after=func.least(Intent.not_after, _NOW + bindparam("life", type_=Interval())),
-        next_run_at=_NOW + bindparam("check_after", type_=Interval()),
-    )
-    .returning(Intent)
-    .execution_options(synchronize_session=False, **_AS_IT_IS)
-)
 _ABOUT = (
     select(Intent, Order, Trade)
     .join(Order, Order.id == Intent.order_id)
@@ -189,3 +185,24 @@ _WITH_ORDERS = (
     .with_for_update(of=Order)
     .execution_options(**_AS_IT_IS)
 )
+_NOW = func.clock_timestamp()
+_SUBMITTED = {Order: OrderStatus.SUBMITTED, Trade: TradeStatus.SUBMITTED}
+
+
+@cache
+def _take_statement(moved: frozenset[type[Order | Trade]]) -> Select[Intent]:
+    """new -> sent of one intent, and -> submitted of its order, its trade, or both, which are locked."""
+    change = update(Intent).where(_ONE, Intent.status == IntentStatus.NEW)
+    values = {
+        "status": IntentStatus.SENT,
+        "sent_at": _NOW,
+        "not_after": func.least(Intent.not_after, _NOW + bindparam("life", type_=Interval())),
+        "next_run_at": _NOW + bindparam("check_after", type_=Interval()),
+    }
+    taken = change.values(values).returning(*Intent.__table__.columns).cte("taken")
+    about = {Order: taken.c.order_id, Trade: taken.c.trade_id}
+    query = select(aliased(Intent, taken)).execution_options(**_AS_IT_IS)
+    for model in moved:
+        submitted = update(model).where(model.id == about[model]).values(status=_SUBMITTED[model], updated_at=_NOW)
+        query = query.add_cte(submitted.cte(f"moved_{model.__tablename__}"))
+    return query

@@ -12,7 +12,7 @@ from app.domain.enums import OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict
 from app.domain.lifecycle import ORDER_MOVES
 from app.models.trading import WATCHED_EXITS, Order, Trade
-from app.repositories.base import LifecycleRepository
+from app.repositories.base import LifecycleRepository, insert_all
 
 # The constraint that a second order with a user's client_order_id breaks.
 _NAMED_ONCE = "uq_orders_user_id_client_order_id"
@@ -34,9 +34,8 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
 
     async def add_named(self, order: Order, exits: Sequence[Order] = ()) -> Order:
         """Insert an order that may have a client_order_id, with exits; ALREADY_EXISTS when it was taken just now."""
-        self.session.add_all([order, *exits])
         try:
-            await self.session.flush()
+            await insert_all(self.session, [order, *exits])
         except IntegrityError as error:
             if constraint_of(error) != _NAMED_ONCE:
                 raise

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.enums import PaperPositionStatus
 from app.models.paper import PaperFill, PaperFunding, PaperFundingMark, PaperOrder, PaperPosition
-from app.repositories.base import Repository
+from app.repositories.base import Repository, insert_all
 
 
 class Held(NamedTuple):
@@ -86,8 +86,7 @@ class PaperFundingRepository(Repository[PaperFunding]):
 
     async def add_all(self, fundings: Sequence[PaperFunding]) -> None:
         """Insert fundings; each (position, instant) once."""
-        self.session.add_all(fundings)
-        await self.session.flush()
+        await insert_all(self.session, fundings)
 
 
 def _open_before(pair_id: int, sequence: int) -> tuple[ColumnElement[bool], ...]:

@@ -11,7 +11,7 @@ from app.domain.enums import PaperOrderStatus, PaperPositionStatus
 from app.domain.errors import InvalidTransition
 from app.domain.money import ZERO
 from app.models.paper import PaperAccount, PaperFill, PaperOrder, PaperPosition
-from app.repositories.base import Repository
+from app.repositories.base import Repository, insert_all
 
 LIVE = (PaperOrderStatus.WORKING, PaperOrderStatus.RESTING)
 
@@ -110,8 +110,7 @@ class PaperRepository(Repository[PaperOrder]):
 
     async def add_all(self, rows: Sequence[PaperOrder | PaperPosition | PaperFill]) -> None:
         """Insert rows and read back what the database gave them."""
-        self.session.add_all(rows)
-        await self.session.flush()
+        await insert_all(self.session, rows)
 
     async def change_order(self, order: PaperOrder, **values: object) -> None:
         """UPDATE an order where it works or rests; raises InvalidTransition where it does not."""

@@ -13,6 +13,8 @@ from app.services.websocket.frames import encode_logged
 
 BATCH = 100
 SWEEP_SECONDS = 2.0
+# Events come in bursts, such as those of one opening: what comes so soon after a batch is handed on with the next one.
+GATHER_SECONDS = 0.02
 
 # Writes the rows by which an event reaches others (webhook deliveries), in the transaction that marks it.
 type FanOut = Callable[[UnitOfWork, Sequence[Event]], Awaitable[None]]
@@ -47,6 +49,7 @@ class EventRelayService:
                 is_wanted.clear()
                 if await self.relay() == BATCH:
                     continue
+                await asyncio.sleep(GATHER_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._sweep_seconds):
                         await is_wanted.wait()

@@ -1,7 +1,7 @@
 """Carries intents to venues: new -> sent by one taker, sent once, and the venue's word booked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -21,7 +21,7 @@ from app.domain.lifecycle import LIVE_ORDER
 from app.domain.trading import TradeResult, VenueOutcome, VenueRef
 from app.domain.trading_state import HALTED_CODE, Subject
 from app.models.market import Pair
-from app.models.trading import Intent
+from app.models.trading import Intent, Order, Trade
 from app.repositories.intent_repository import Effect, Waiting
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booking_service import BookingService, settled_topic
@@ -93,10 +93,12 @@ class ExecutionService:
 
     def start(self, intent_ids: Sequence[int]) -> asyncio.Task[None]:
         """Send in a task of its own, which goes on when its caller no longer waits; settlement is behind it."""
-        task = asyncio.create_task(self.send(intent_ids))
-        self._sending.add(task)
-        task.add_done_callback(self._sent)
-        return task
+        return self._start(self.send(intent_ids))
+
+    def start_new(self, intents: Sequence[Intent]) -> asyncio.Task[None]:
+        """Like `start`, of intents that the caller has just written: nobody is asked whether they wait."""
+        new = [Waiting(intent.id, intent.trade_id, intent.venue_account_id) for intent in intents]
+        return self._start(self._send_all(new))
 
     async def send(self, intent_ids: Sequence[int]) -> None:
         """Send those of the intents that nobody has taken yet, nor waits for here, and book what their venues say.
@@ -113,15 +115,24 @@ class ExecutionService:
             gone = [intent_id for intent_id in ids if intent_id not in found]
             for order_id in await work.intents.settled_among(gone) if gone else ():
                 work.hint(settled_topic(order_id), b"")
-        is_one_trade = len({intent.trade_id for intent in found.values()}) == 1
-        self._waiting |= found.keys()
-        turns = [self._send_in_turn(found[i], skip=not is_one_trade) for i in ids if i in found]
+        await self._send_all([found[i] for i in ids if i in found])
+
+    async def _send_all(self, found: Sequence[Waiting]) -> None:
+        is_one_trade = len({intent.trade_id for intent in found}) == 1
+        self._waiting |= {intent.id for intent in found}
+        turns = [self._send_in_turn(intent, skip=not is_one_trade) for intent in found]
         try:
             outcomes = await asyncio.gather(*turns, return_exceptions=True)
         finally:
             # Also of those that were cancelled before they began.
-            self._waiting -= found.keys()
+            self._waiting -= {intent.id for intent in found}
         raise_first(outcomes)
+
+    def _start(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+        return task
 
     async def ask(self, intent: Intent) -> TradeResult | None:
         """What the venue knows of an intent; for a cancel, of the order it is about."""
@@ -150,12 +161,13 @@ class ExecutionService:
             return Taking()
         if not await _may_be_sent(work, effect):
             return Taking(is_halted=True)
-        taken = await work.intents.take_for_sending([intent_id], NOT_AFTER, CHECK_AFTER)
-        if not taken:
+        moves = _beginning(effect)
+        taken = await work.intents.take_for_sending(intent_id, NOT_AFTER, CHECK_AFTER, moves=moves)
+        if taken is None:
             return Taking()
-        if effect.intent.kind is not IntentKind.CANCEL:
-            await _begin(work, effect)
-        return Taking(taken[0], effect.trade.user_id)
+        if moves:
+            work.emit(order_event(EventType.ORDER_UPDATED, effect.order, "submitted"))
+        return Taking(taken, effect.trade.user_id)
 
     async def _take_in_turn(self, intent_id: int, *, skip: bool) -> Taking:
         """Take one intent; one of several whose rows are held is looked at again before its rows are waited for.
@@ -247,15 +259,11 @@ async def _may_be_sent(work: UnitOfWork, effect: Effect) -> bool:
     return ruling.may_open if intent.kind is IntentKind.OPEN else ruling.may_send
 
 
-async def _begin(work: UnitOfWork, effect: Effect) -> None:
-    """The order is on its way, and so is the trade that it opens."""
-    order, trade = effect.order, effect.trade
-    work.orders.move_locked(order, OrderStatus.SUBMITTED)
-    work.emit(order_event(EventType.ORDER_UPDATED, order, "submitted"))
-    await work.orders.write_together([order], ["status"])
-    if trade.status is TradeStatus.PENDING:
-        work.trades.move_locked(trade, TradeStatus.SUBMITTED)
-        await work.trades.write_together([trade], ["status"])
+def _beginning(effect: Effect) -> list[Order | Trade]:
+    """What is on its way with an intent: its order, and the trade that it opens; nothing with a cancel."""
+    if effect.intent.kind is IntentKind.CANCEL:
+        return []
+    return [effect.order, effect.trade] if effect.trade.status is TradeStatus.PENDING else [effect.order]
 
 
 def _subject(intent: Intent) -> int:

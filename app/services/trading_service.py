@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
@@ -111,7 +112,7 @@ class TradingService:
             order, intent = await self._place(trader, terms, pair, exits, key)
             if intent is not None:
                 await buggify("open.committed")
-                await self._send_and_wait(order.id, [intent.id])
+                await self._send_and_wait(order.id, partial(self._execution.start_new, [intent]))
         return await self.placed(trader.user_id, order.id)
 
     async def close_trade(
@@ -135,7 +136,7 @@ class TradingService:
                 await work.idempotency.bind(trader.user_id, key, order.id)
         if intent_id is not None:
             await buggify("close.committed")
-            await self._send_and_wait(order.id, [intent_id, *beside])
+            await self._send_and_wait(order.id, partial(self._execution.start, [intent_id, *beside]))
         return await self.placed(trader.user_id, order.id)
 
     async def placed(self, user_id: int, order_id: int) -> Placed:
@@ -312,8 +313,8 @@ class TradingService:
         orders = await work.orders.of_trades_locked([trade.id])
         return BookedTrade(work, self._clock.now(), trade, orders[trade.id])
 
-    async def _send_and_wait(self, order_id: int, intent_ids: Sequence[int]) -> None:
-        """Send intents; wait until the order's is booked, its outcome is unknown, or the wait is over.
+    async def _send_and_wait(self, order_id: int, start: Callable[[], asyncio.Task[None]]) -> None:
+        """Start to send intents; wait until the order's is booked, its outcome is unknown, or the wait is over.
 
         The order stands whatever becomes of the sending, so that its state is the answer.
         """
@@ -321,7 +322,7 @@ class TradingService:
         unsubscribe = self._broadcast.subscribe(settled_topic(order_id), lambda _: booked.set())
         told = asyncio.ensure_future(booked.wait())
         try:
-            sending = self._execution.start(intent_ids)
+            sending = start()
             async with asyncio.timeout(self._wait_seconds):
                 await asyncio.wait([sending, told], return_when=asyncio.FIRST_COMPLETED)
                 if not sending.done() or sending.exception() is None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from app.domain.enums import IntentKind, IntentStatus, OrderRole
+from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
 from app.models.market import Pair
 from app.models.trading import Intent
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -37,18 +37,18 @@ async def test_each_intent_is_taken_by_one_sender(uow: UnitOfWorkFactory, user: 
 
     async def take(number: int) -> list[int]:
         async with uow() as work:
-            return [intent.id for intent in await work.intents.take_for_sending(ids, LIFE, CHECK)]
+            taken = [await work.intents.take_for_sending(intent_id, LIFE, CHECK) for intent_id in ids]
+        return [intent.id for intent in taken if intent is not None]
 
     taken = await asyncio.gather(*(take(number) for number in range(12)))
 
     assert sorted(intent_id for mine in taken for intent_id in mine) == ids
-    assert all(mine == sorted(mine) for mine in taken)
 
 
 async def test_what_was_sent_does_not_wait(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
     sent, waiting = await make_intents(uow, user, pair, 2)
     async with uow() as work:
-        await work.intents.take_for_sending([sent.id], LIFE, CHECK)
+        await work.intents.take_for_sending(sent.id, LIFE, CHECK)
 
     async with uow() as work:
         await work.only_asks()
@@ -81,10 +81,32 @@ async def test_a_sender_that_rolls_back_leaves_the_intent_to_the_next(
 
     with pytest.raises(KeyError):
         async with uow() as work:
-            assert await work.intents.take_for_sending([intent.id], LIFE, CHECK)
+            assert await work.intents.take_for_sending(intent.id, LIFE, CHECK)
             raise KeyError
     async with uow() as work:
-        assert len(await work.intents.take_for_sending([intent.id], LIFE, CHECK)) == 1
+        assert await work.intents.take_for_sending(intent.id, LIFE, CHECK)
+
+
+async def test_order_and_trade_go_with_the_intent_or_stay(uow: UnitOfWorkFactory, user: Person, pair: Pair) -> None:
+    async with uow() as work:
+        trade = await create_trade(work, user.id, pair, status=TradeStatus.PENDING)
+        intent = await create_intent(work, await create_order(work, trade, role=OrderRole.ENTRY), trade)
+
+    for takes in (True, False):
+        async with uow() as work:
+            effect = await work.intents.effect(intent.id, skip=False)
+            assert effect is not None
+            if not takes:
+                # As they stood before the first one, which this taker has not seen.
+                effect.order.status, effect.trade.status = OrderStatus.PENDING, TradeStatus.PENDING
+                await work.session.flush()
+            taken = await work.intents.take_for_sending(intent.id, LIFE, CHECK, moves=(effect.order, effect.trade))
+            assert (taken is not None) is takes
+        async with uow() as work:
+            effect = await work.intents.effect(intent.id, skip=False)
+        assert effect is not None
+        told = (OrderStatus.SUBMITTED, TradeStatus.SUBMITTED) if takes else (OrderStatus.PENDING, TradeStatus.PENDING)
+        assert (effect.order.status, effect.trade.status) == told
 
 
 async def test_the_deadline_is_set_by_the_databases_clock_at_sending(
@@ -93,11 +115,12 @@ async def test_the_deadline_is_set_by_the_databases_clock_at_sending(
     (intent,) = await make_intents(uow, user, pair, 1)
     async with uow() as work:
         before = await work.session.scalar(select(func.clock_timestamp()))
-        (taken,) = await work.intents.take_for_sending([intent.id], LIFE, CHECK)
+        taken = await work.intents.take_for_sending(intent.id, LIFE, CHECK)
         after = await work.session.scalar(select(func.clock_timestamp()))
 
     assert before is not None
     assert after is not None
+    assert taken is not None
     assert taken.status is IntentStatus.SENT
     for instant, delay in ((taken.sent_at, timedelta(0)), (taken.not_after, LIFE), (taken.next_run_at, CHECK)):
         assert instant is not None
@@ -149,7 +172,7 @@ async def test_only_what_nobody_has_sent_can_be_withdrawn(uow: UnitOfWorkFactory
     withdrawn = await stored_intent(uow, close.id)
     assert (withdrawn.status, withdrawn.reason) == (IntentStatus.REJECTED, "liquidated")
     async with uow() as work:
-        assert await work.intents.take_for_sending([close.id], LIFE, CHECK) == []
+        assert await work.intents.take_for_sending(close.id, LIFE, CHECK) is None
 
 
 async def test_sending_and_withdrawing_at_once_exclude_each_other(
@@ -159,7 +182,7 @@ async def test_sending_and_withdrawing_at_once_exclude_each_other(
 
     async def send(intent: Intent) -> bool:
         async with uow() as work:
-            return bool(await work.intents.take_for_sending([intent.id], LIFE, CHECK))
+            return bool(await work.intents.take_for_sending(intent.id, LIFE, CHECK))
 
     async def withdraw(intent: Intent) -> bool:
         async with uow() as work:
