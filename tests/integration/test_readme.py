@@ -30,7 +30,7 @@ SHOWN = {
     "tour-analytics": ['"trades_opened":[1-9],"trades_closed":[1-9]', '"interval":"month"'],
     "tour-error": ['"code":"STOP_WRONG_SIDE"'],
     "tour-safety": [r'"refusals":\[\]', '"open_trades"', '"armed":true', "from 61,500 on"],
-    "webhooks": ["verified evt_", '"event_type":"webhook.test","status":"delivered"'],
+    "webhooks": ["verified evt_", "Delivered.", r"webhook\.test +evt_\d+ +delivered +1 +204", "POST http://"],
     "tour-halt": ["is halted now", '"code":"TRADING_HALTED"', "is active now"],
 }
 SECONDS = 180.0
