@@ -60,6 +60,7 @@ def events(
         return
     if after is None and start:
         say(Text("There are earlier ones: --limit shows more of them, --after 0 begins with the first.", style="dim"))
+    _tell_beyond(answer.data, start)
     show(EVENTS, answer.data["events"], "Nothing has happened yet." if not start else f"Nothing after {start}.")
     if after is not None and len(answer.data["events"]) == limit:
         screen().print(Text(f"more: --after {answer.data['next_after']}", style="dim"))
@@ -129,11 +130,18 @@ def _show_new(client: ApiClient, after: int, types: str | None, *, as_json: bool
     """Show every event after a sequence; where the log stands then."""
     while True:
         page = client.get("/events", {"after": after, "types": types, "limit": PAGE}).data
+        _tell_beyond(page, after)
         for event in page["events"]:
             _show_event(event, as_json=as_json)
         if page["next_after"] == after:
             return after
         after = page["next_after"]
+
+
+def _tell_beyond(page: Document, after: int) -> None:
+    """Say that a number is not of this log, where it is not."""
+    if not page["recovered"]:
+        say(Text(f"There is no event {after} at this server: the log ends with {page['next_after']}.", style="yellow"))
 
 
 def _show_event(event: Document, *, as_json: bool) -> None:

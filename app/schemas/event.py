@@ -22,4 +22,9 @@ class EventPage(ResponseModel):
     """Events in the order they happened; ask again with `after=next_after` for what follows."""
 
     events: list[EventAnswer]
-    next_after: int = Field(examples=[7])
+    next_after: int = Field(examples=[7], description="Ask with it for what follows")
+    recovered: bool = Field(
+        examples=[True],
+        description="Whether every event after `after` is told from here on; "
+        "false where `after` is beyond the end of the log, which `next_after` names",
+    )

@@ -37,6 +37,8 @@ async def list_events(
     wanted = None if types is None else _known_types(types)
     async with container.uow() as work:
         rows = await work.events.after(user.id, after, limit=limit, types=wanted)
+        # A number from another installation, or from before a restore, would be waited for without end.
+        last = rows[-1].sequence if rows else min(after, await work.events.last_sequence(user.id))
     shown = [
         {
             "id": f"evt_{row.id}",
@@ -47,7 +49,7 @@ async def list_events(
         }
         for row in rows
     ]
-    page = {"events": shown, "next_after": rows[-1].sequence if rows else after}
+    page = {"events": shown, "next_after": last, "recovered": last >= after}
     return Response(encode(page), media_type="application/json")
 
 

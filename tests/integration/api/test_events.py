@@ -1,6 +1,7 @@
 """GET /api/v1/events."""
 
 from decimal import Decimal
+from functools import partial
 
 import httpx2
 import pytest
@@ -72,8 +73,23 @@ async def test_nobody_reads_the_log_of_another(
     await write(container, person.id)
     stranger = await create_person(container)
     answer = await client.get(PATH, headers=stranger.headers)
-    assert answer.json() == {"events": [], "next_after": 0}
+    assert answer.json() == {"events": [], "next_after": 0, "recovered": True}
     assert (await client.get(PATH)).status_code == 401
+
+
+async def test_who_asks_beyond_the_end_is_told_where_the_log_ends(
+    client: httpx2.AsyncClient, container: Container, person: Person
+) -> None:
+    await write(container, person.id, 3)
+    ask = partial(client.get, PATH, headers=person.headers)
+    foreign = {"after": 900}
+    assert (await ask(params=foreign)).json() == {"events": [], "next_after": 3, "recovered": False}
+    assert (await ask(params=foreign | {"types": "trade.closed"})).json()["recovered"] is False
+    at_the_end = (await ask(params={"after": 3})).json()
+    assert at_the_end == {"events": [], "next_after": 3, "recovered": True}
+    none_of_the_type = (await ask(params={"after": 1, "types": "trade.closed"})).json()
+    assert none_of_the_type == {"events": [], "next_after": 1, "recovered": True}
+    assert (await ask()).json()["recovered"] is True
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,8 @@ async def latest_events(run: Run, ask: Ask, sequences: list[int]) -> None:
     assert "There are earlier ones" not in (await run("events")).stderr
     assert "more: --after 2" in (await run("events", "--limit", "2", "--after", "0")).stdout
     assert f"Nothing after {sequences[-1]}." in (await run("events", "--after", str(sequences[-1]))).stdout
+    beyond = await run("events", "--after", "4000")
+    assert f"no event 4000 at this server: the log ends with {sequences[-1]}." in beyond.stderr
     filled = [event["sequence"] for event in (await ask("events", "--types", "order.filled"))["events"]]
     latest = (await ask("events", "--types", "order.filled", "--limit", "1"))["events"]
     assert [event["sequence"] for event in latest] == filled[-1:]
