@@ -32,13 +32,13 @@ async def idempotency_key(
         str | None, Header(description="1 to 255 printable characters; the same key repeats the first answer")
     ] = None,
 ) -> RequestKey | None:
-    """The key of a request, quoted or not; IDEMPOTENCY_KEY_INVALID for any other text."""
+    """The key of a request, quoted or not; IDEMPOTENCY_KEY_INVALID for any other text, and for two of them."""
     if idempotency_key is None:
         return None
     key = idempotency_key.strip()
     if len(key) > 2 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
-    if _KEY.fullmatch(key) is None:
+    if _KEY.fullmatch(key) is None or len(request.headers.getlist("Idempotency-Key")) > 1:
         raise InvalidRequest(code="IDEMPOTENCY_KEY_INVALID")
     return RequestKey(key, await _fingerprint(request))
 

@@ -34,7 +34,7 @@ CATALOGUE: dict[str, ErrorCode] = {
     for row in (
         ErrorCode("VALIDATION_ERROR", 400, "A field has a wrong type or value; details.errors names each one."),
         ErrorCode("INVALID_JSON", 400, "The body is not strict JSON: UTF-8, no NaN, no duplicate keys, not too deep."),
-        ErrorCode("IDEMPOTENCY_KEY_INVALID", 400, "Idempotency-Key must be 1 to 255 printable ASCII characters."),
+        ErrorCode("IDEMPOTENCY_KEY_INVALID", 400, "Send one Idempotency-Key of 1 to 255 printable ASCII characters."),
         ErrorCode("MISSING_FIELD", 400, "This order type needs a field that is absent; details.fields names it."),
         ErrorCode("CONFLICTING_FIELDS", 400, "Fields contradict each other or the order type; details names them."),
         ErrorCode("UNSUPPORTED_ASSET", 400, "No pair trades this asset; GET /trading/pairs lists those there are."),

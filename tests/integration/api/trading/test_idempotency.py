@@ -247,6 +247,14 @@ async def test_keys_are_plain_and_short(trader: Trader, key: str) -> None:
     assert await trades_of(trader) == 0
 
 
+@pytest.mark.parametrize("keys", [("one", "two"), ("one", "one"), ("one", "")])
+async def test_a_request_has_one_key(trader: Trader, keys: tuple[str, str]) -> None:
+    headers = [*trader.person.headers.items(), *(("Idempotency-Key", key) for key in keys)]
+    answer = await trader.client.post(f"{TRADING}/trades", json=BTC, headers=headers)
+    refusal(answer, 400, "IDEMPOTENCY_KEY_INVALID")
+    assert await trades_of(trader) == 0
+
+
 class TestClientOrderId:
     async def test_the_same_request_is_answered_with_its_order(self, trader: Trader, market: HandMarket) -> None:
         first = await trader.open(client_order_id="mine-1")
