@@ -11,6 +11,7 @@ from app.core.database import Database
 from app.core.json import decode
 from app.domain.prices import Tick
 from app.domain.routing import parse_rules
+from app.models.trading import Intent
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.booking_service import EXITS_TOPIC, BookingService
 from app.services.claim_service import ClaimService
@@ -87,6 +88,9 @@ class SteppedExecution(ExecutionService):
     def start(self, intent_ids: Sequence[int]) -> asyncio.Task[None]:
         self.waiting += intent_ids
         return asyncio.get_running_loop().create_task(_nothing())
+
+    def start_new(self, intents: Sequence[Intent]) -> asyncio.Task[None]:
+        return self.start([intent.id for intent in intents])
 
     async def deliver(self) -> None:
         """Send what waits, one after the other."""
