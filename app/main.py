@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from app.api import errors
 from app.api.asyncapi import asyncapi
 from app.api.health import health
-from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, HostNames, RequestContext
+from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, HeadAsGet, HostNames, RequestContext
 from app.api.routing import MarqetRoute, operation_id
 from app.api.v1.prices.price_shortcut import PriceShortcut
 from app.api.v1.router import api
@@ -28,7 +28,7 @@ from app.tasks.background import serving_parts
 TITLE = "MarqetFi API"
 EXPOSED_HEADERS = ["X-Request-ID", "RateLimit", "RateLimit-Policy", "Retry-After", "Idempotency-Replayed", "ETag"]
 ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"]
-ALLOWED_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+ALLOWED_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class MarqetApi(FastAPI):
@@ -87,6 +87,7 @@ def _middleware(settings: Settings, clock: SystemClock) -> list[Middleware]:
     hosts = HostNames(settings.trusted_hosts)
     return [
         Middleware(RequestContext, shortcut=PriceShortcut(hosts)),
+        Middleware(HeadAsGet),
         Middleware(
             Cors,
             allow_origins=settings.cors_origins,

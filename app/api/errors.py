@@ -109,12 +109,19 @@ def install(app: FastAPI, clock: Clock | None = None) -> None:
         sentence = "No such path; /docs lists them all." if status == 404 else None
         code = _BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR")
         problem = MarqetError(sentence, code=code)
-        headers = error.headers if isinstance(error, HTTPException) else None
+        headers = _allowing_head(error.headers) if isinstance(error, HTTPException) else None
         return render(problem, request_id=request_id_of(request.scope), clock=clock, headers=headers)
 
     app.add_exception_handler(MarqetError, on_named)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _allowing_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Headers of a refusal; where GET is allowed, so is HEAD."""
+    if headers is None or headers.get("Allow") != "GET":
+        return headers
+    return {**headers, "Allow": "GET, HEAD"}
 
 
 # What a route can answer that asks who is there, and one that takes a body.

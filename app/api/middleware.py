@@ -1,4 +1,4 @@
-"""Pure ASGI middleware: request context, CORS, the last catch, allowed hosts, body size."""
+"""Pure ASGI middleware: request context, HEAD, CORS, the last catch, allowed hosts, body size."""
 
 import re
 import secrets
@@ -167,6 +167,28 @@ def route_template(scope: Scope) -> str:
     # A route knows its path without the prefixes of the routers around it; those have no parameters.
     prefix = scope["path"].split("/")[: -declared.count("/")]
     return "/".join(prefix) + declared
+
+
+class HeadAsGet:
+    """Answers HEAD as GET is answered, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask for GET where HEAD is asked for."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # The server's own scope stays as it is: by it the server knows that no body may follow.
+        asked = {**scope, "method": "GET"}
+
+        async def bodiless(message: Message) -> None:
+            is_body = message["type"] == "http.response.body"
+            await send({**message, "body": b""} if is_body else message)
+
+        await self._app(asked, receive, bodiless)
+        scope["route"] = asked.get("route")
 
 
 class Cors(CORSMiddleware):

@@ -97,9 +97,8 @@ async def test_ids_and_figures_are_those_of_every_request(priced: httpx2.AsyncCl
     assert answer.headers["x-request-id"] == "my-own-request-1"
     assert (await priced.get(PLAIN, headers={"X-Request-ID": "bad id"})).headers["x-request-id"].startswith("req_")
     figures = (await priced.get("/metrics")).text
-    line = next(
-        line for line in figures.splitlines() if 'route="/api/v1/prices/{pair}"' in line and 'status="200"' in line
-    )
+    wanted = 'method="GET",route="/api/v1/prices/{pair}",status="200"'
+    line = next(line for line in figures.splitlines() if wanted in line)
     assert float(line.split()[-1]) >= 3
 
 
