@@ -14,7 +14,7 @@ from app.cli.console import write_json
 from app.cli.environment import TOGETHER, load_settings, unknown_names
 from app.cli.failure import EXIT_FAILED, Failure
 from app.cli.offline import database_url, units_of_work
-from app.cli.options import AsJson
+from app.cli.options import AsJson, Url
 from app.cli.serving import check_start
 from app.cli.tables import Column, show
 from app.config.settings import Settings
@@ -51,9 +51,12 @@ class Finding:
     seen: str
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database, migrations and the books."""
-    findings = list(_findings())
+def doctor(url: Url = None, as_json: AsJson = False) -> None:
+    """Check settings, database, migrations and the books.
+
+    All of it is what the settings here name, but for the server, which --url may name.
+    """
+    findings = list(_findings(url))
     is_sound = all(finding.verdict is not Verdict.FAILED for finding in findings)
     if as_json:
         write_json({"ok": is_sound, "findings": [asdict(finding) for finding in findings]})
@@ -70,7 +73,7 @@ _COLUMNS = (
 )
 
 
-def _findings() -> Iterator[Finding]:
+def _findings(url_of_server: str | None) -> Iterator[Finding]:
     """Check after check; those that need what has failed are left out."""
     try:
         settings = load_settings()
@@ -80,7 +83,7 @@ def _findings() -> Iterator[Finding]:
     yield _startable(settings)
     if unknown := unknown_names():
         yield Finding("names", Verdict.NOTE, "; ".join(map(_unknown, unknown.items())))
-    server = _server()
+    server = _server(url_of_server)
     yield server
     with ExitStack() as stack:
         try:
@@ -116,13 +119,14 @@ def _secret(settings: Settings) -> str:
     return "SECRET_KEY is set" if settings.secret_key else f"the secret key is kept in {settings.marqetfi_data_dir}"
 
 
-def _server() -> Finding:
-    """How the server is that listens where the settings say."""
-    with api_client() as client:
+def _server(url: str | None) -> Finding:
+    """How the server is that was named, or else that listens where the settings say."""
+    with api_client(url) as client:
         try:
             health = client.health()
         except Failure as failure:
-            return Finding("server", Verdict.NOTE, failure.message)
+            # One that was named is meant to be there.
+            return Finding("server", Verdict.NOTE if url is None else Verdict.FAILED, failure.message)
     down = [name for name, state in health["parts"].items() if state != "up"]
     if down:
         return Finding("server", Verdict.FAILED, f"{client.url} is up, but not its {', '.join(down)}")

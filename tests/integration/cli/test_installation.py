@@ -26,6 +26,7 @@ from app.core.process_lock import ProcessLock
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from tests.conftest import TEST_SECRET, MakeDatabase, MakeSettings
 from tests.factories import PASSWORD, Person
+from tests.servers import RunningServer
 
 type Run = Callable[..., Coroutine[None, None, Result]]
 
@@ -126,6 +127,20 @@ async def test_doctor_finds_what_is_wrong(run: Run, database: Database, uow: Uni
     assert "SETTINGS" not in (await run("doctor")).output
     wrong = json.loads((await run("doctor", "--json", code=1, PORT="many")).stdout)
     assert wrong["findings"][0]["seen"].startswith("PORT: ")
+
+
+async def test_doctor_looks_at_the_server_that_is_named(run: Run, server: RunningServer) -> None:
+    def seen(ended: Result) -> tuple[str, str]:
+        (finding,) = [one for one in json.loads(ended.stdout)["findings"] if one["check"] == "server"]
+        return finding["verdict"], finding["seen"].partition(",")[0]
+
+    assert seen(await run("doctor", "--json"))[0] == "note", "nothing listens where these settings say"
+    up = ("ok", f"{server.url} is up")
+    assert seen(await run("doctor", "--json", MARQETFI_URL=server.url)) == up
+    assert seen(await run("doctor", "--json", "--url", server.url, MARQETFI_URL="http://127.0.0.1:9")) == up
+    named = await run("doctor", "--json", code=1, MARQETFI_URL="http://127.0.0.1:9")
+    assert seen(named)[0] == "failed"
+    assert "error: URL_INVALID" in (await run("doctor", "--url", "nonsense", code=1)).stderr
 
 
 async def test_doctor_notes_names_that_mean_nothing(run: Run, container: Container) -> None:
