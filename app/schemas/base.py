@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -10,12 +10,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StrictBool,
     StrictInt,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError
 
 MAX_ID = 2**63 - 1
 MAX_INDEX = 2**31 - 1
@@ -138,6 +140,31 @@ class RequestModel(BaseModel):
     @classmethod
     def _storable(cls, value: object) -> object:
         return storable_text(value) if isinstance(value, str) else value
+
+
+class AmendModel(RequestModel):
+    """What is to change: what is absent stays. null is refused, but of what is `removable`, which it takes away."""
+
+    removable: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: object, info: ValidationInfo) -> object:
+        if value is None and info.field_name not in cls.removable:
+            raise PydanticCustomError("null_refused", "null means nothing here; leave out what is to stay")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema, in which only what is removable may be null."""
+        schema = handler(core_schema)
+        properties: dict[str, dict[str, Any]] = handler.resolve_ref_schema(schema)["properties"]
+        for name in properties.keys() - cls.removable:
+            kinds = properties[name].pop("anyOf", [])
+            kinds = [kind for kind in kinds if kind != {"type": "null"}]
+            properties[name] |= kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+            properties[name].pop("default", None)
+        return schema
 
 
 class ResponseModel(BaseModel):

@@ -20,6 +20,7 @@ from app.domain.enums import (
 from app.domain.order_terms import ExitChanges, ExitLevels, ExitRequest, OpenTerms
 from app.schemas.base import (
     MAX_INDEX,
+    AmendModel,
     Amount,
     Count,
     Flag,
@@ -143,8 +144,10 @@ class AttachOrderRequest(ExitsRequest):
     client_order_id: ClientOrderId | None = None
 
 
-class AmendOrderRequest(LevelsRequest):
+class AmendOrderRequest(AmendModel, LevelsRequest):
     """Change terms of an exit; what is left out stays. `activation_price` null lets a trailing stop begin at once."""
+
+    removable = frozenset({"activation_price"})
 
     trigger_by: TriggerBy | None = None
     price_protect: Flag | None = None

@@ -14,7 +14,7 @@ from app.domain.addresses import LONGEST_URL
 from app.domain.enums import DeliveryStatus
 from app.domain.events import EventType
 from app.domain.webhooks import SecretInvalid, checked_secret, is_known_filter
-from app.schemas.base import Flag, PathId, RequestModel, ResponseModel, SafeStr, json_whole
+from app.schemas.base import AmendModel, Flag, PathId, RequestModel, ResponseModel, SafeStr, json_whole
 
 MOST_FILTERS = 32
 MOST_HEADERS = 64
@@ -113,7 +113,7 @@ class ReplaceWebhookRequest(RequestModel):
     is_active: Flag
 
 
-class AmendWebhookRequest(RequestModel):
+class AmendWebhookRequest(AmendModel):
     """What is to change of an endpoint; what is absent stays."""
 
     url: Url | None = None
@@ -122,8 +122,8 @@ class AmendWebhookRequest(RequestModel):
     secret: Annotated[SkipJsonSchema[None], BeforeValidator(_rotated_elsewhere)] = None
 
     def changes(self) -> dict[str, object]:
-        """The fields that were given; null is as good as absent."""
-        return self.model_dump(exclude_none=True)
+        """The fields that were given."""
+        return self.model_dump(exclude_unset=True)
 
 
 class RotateSecretRequest(RequestModel):

@@ -167,6 +167,14 @@ async def test_put_sets_all_and_patch_some(owner: Owner) -> None:
     assert (await owner.ask("PATCH", f"/{made['id']}", {})).json()["event_types"] == ["order.filled"]
 
 
+@pytest.mark.parametrize("field", ["url", "event_types", "is_active", "secret"])
+async def test_null_changes_nothing_and_is_refused(owner: Owner, field: str) -> None:
+    made = await owner.create(URL)
+    answer = await owner.ask("PATCH", f"/{made['id']}", {"event_types": ["trade.*"], field: None})
+    assert [wrong["field"] for wrong in refusal(answer, 400, "VALIDATION_ERROR")["errors"]] == [f"body.{field}"]
+    assert (await owner.read(made["id"]))["event_types"] == ["*"]
+
+
 async def test_the_list_can_be_asked_who_gets_a_type(owner: Owner) -> None:
     trades, orders = await owner.create(URL, "trade.*"), await owner.create(URL, "order.filled")
     await owner.create(URL, "*", **{})

@@ -205,7 +205,10 @@ class TestAmend:
             ({}, 400, "MISSING_FIELD"),
             ({"stop_price": 50001}, 400, "STOP_WRONG_SIDE"),
             ({"take_profit_price": 55000}, 400, "CONFLICTING_FIELDS"),
-            ({"stop_price": None}, 400, "MISSING_FIELD"),
+            ({"stop_price": None}, 400, "VALIDATION_ERROR"),
+            ({"stop_price": 47000, "take_profit_price": None}, 400, "VALIDATION_ERROR"),
+            ({"stop_price": 47000, "trigger_by": None}, 400, "VALIDATION_ERROR"),
+            ({"stop_price": 47000, "price_protect": None}, 400, "VALIDATION_ERROR"),
             ({"status": "filled"}, 400, "VALIDATION_ERROR"),
         ],
     )
