@@ -80,7 +80,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("MARKET_CLOSED", 409, "The market is closed; details.next_open tells when it opens."),
         ErrorCode("POSITION_CONFLICT", 409, "The venue nets positions and holds the opposite side of this pair."),
         ErrorCode("LEVERAGE_CONFLICT", 409, "The venue nets positions and holds this pair at another leverage."),
-        ErrorCode("LIMIT_EXCEEDED", 409, "A cap of this account is reached; details names it."),
+        ErrorCode("LIMIT_EXCEEDED", 409, "A cap of this account is reached; details has its name (limit) and its max."),
         ErrorCode(
             "IDEMPOTENCY_IN_FLIGHT",
             409,

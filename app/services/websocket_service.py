@@ -129,7 +129,7 @@ class WebSocketManager:
         """Tell whose a connection is, or by which newer token; Conflict LIMIT_EXCEEDED where that is one too many."""
         if connection.identity is None:
             most = self.limits.connections_per_user
-            too_many = Conflict("Too many connections", code="LIMIT_EXCEEDED", limit="connections", maximum=most)
+            too_many = Conflict("Too many connections", code="LIMIT_EXCEEDED", limit="connections", max=most)
             if self._per_user[identity.user_id] >= most:
                 raise too_many
             self._per_user[identity.user_id] += 1

@@ -62,7 +62,7 @@ async def _resolved(
 ) -> tuple[dict[int, str], list[dict[str, object]]]:
     """The pairs that names mean (id -> symbol), and what to say of the few names that mean none."""
     if len(names) > hub.limits.pairs:
-        raise Conflict("Too many pairs", code="LIMIT_EXCEEDED", limit="pairs", maximum=hub.limits.pairs)
+        raise Conflict("Too many pairs", code="LIMIT_EXCEEDED", limit="pairs", max=hub.limits.pairs)
     pairs: dict[int, str] = {}
     unknown: list[dict[str, object]] = []
     for name in dict.fromkeys(names):

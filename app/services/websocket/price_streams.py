@@ -79,7 +79,7 @@ class PriceStreams:
         """
         pairs = wish.pairs or {}
         if len(connection.pairs | pairs.keys()) > self._max_pairs:
-            raise Conflict("Too many pairs", code="LIMIT_EXCEEDED", limit="pairs", maximum=self._max_pairs)
+            raise Conflict("Too many pairs", code="LIMIT_EXCEEDED", limit="pairs", max=self._max_pairs)
         data = {"pairs": list(pairs.values())}
         connection.outbox.put(self._frames.of_now("subscribed", Channel.PRICES, data, wish.frame_id))
         for pair_id in pairs:

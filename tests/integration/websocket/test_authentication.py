@@ -146,7 +146,8 @@ async def test_a_user_has_so_many_connections_and_no_more(
             await stack.enter_async_context(open_socket(server, token=person.access_token))
         assert await refusal(server, token=person.access_token) == (409, "LIMIT_EXCEEDED")
         async with open_socket(server) as late:
-            await late.send(type="auth", data={"token": person.access_token})
+            refused = await late.ask(type="auth", data={"token": person.access_token})
+            assert refused["data"]["details"] == {"limit": "connections", "max": 3}
             assert await late.close_code() == 1013
         other = await create_person(container)
         await stack.enter_async_context(open_socket(server, token=other.access_token))

@@ -98,7 +98,9 @@ async def test_known_pairs_are_subscribed_and_unknown_ones_named(
 async def test_too_many_names_subscribe_nothing(server: RunningServer, desk: Desk, person: Person) -> None:
     async with open_socket(server, token=person.access_token) as socket:
         many = ["BTCUSDT", *(f"X{number}" for number in range(200))]
-        assert await socket.error_code(type="subscribe", channel="prices", data={"pairs": many}) == "LIMIT_EXCEEDED"
+        refused = await socket.ask(type="subscribe", channel="prices", data={"pairs": many})
+        assert refused["data"]["code"] == "LIMIT_EXCEEDED"
+        assert refused["data"]["details"] == {"limit": "pairs", "max": 200}
         unknown = ["BTCUSDT", *(f"X{number}" for number in range(50))]
         answer = await socket.ask(type="subscribe", channel="prices", data={"pairs": unknown})
         assert answer["data"]["code"] == "PAIR_NOT_FOUND"
