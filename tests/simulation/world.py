@@ -158,18 +158,22 @@ class World:
             if not self.unanswered:
                 break
             await self.run(self.processes[0], "retry", self.unanswered.pop(0).bind(self, self.processes[0]))
+        was_settled = False
         for _ in range(most_rounds):
             await self.pass_time(1.0)
             self.move_market(is_calm=True)
             for process in self.processes:
                 await self._land(process)
                 await self._everything(process)
-            if (
+            is_settled = (
                 not self.late
                 and await self.checks.is_settled()
                 and all(process.engine.is_idle for process in self.processes)
-            ):
+            )
+            # What the last round armed is watched from the next one on.
+            if is_settled and was_settled:
                 return
+            was_settled = is_settled
         raise AssertionError(f"not settled after {most_rounds} rounds: {await self.checks.unsettled()}")
 
     async def verify(self) -> None:
