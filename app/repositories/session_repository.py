@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import CursorResult, bindparam, func, or_, select, update
 
 from app.models.auth import Session
 from app.models.user import User
@@ -21,17 +21,7 @@ class SessionRepository(Repository[Session]):
 
     async def alive(self, public_id: UUID, now: datetime) -> tuple[Session, User] | None:
         """A session that is neither revoked nor over, with its active user."""
-        query = (
-            select(Session, User)
-            .join(User, User.id == Session.user_id)
-            .where(
-                Session.public_id == public_id,
-                Session.revoked_at.is_(None),
-                Session.expires_at > now,
-                User.is_active,
-            )
-        )
-        row = (await self.session.execute(query)).first()
+        row = (await self.session.execute(_ALIVE, {"public_id": public_id, "now": now})).first()
         return None if row is None else (row[0], row[1])
 
     async def alive_among(self, public_ids: Collection[UUID], now: datetime) -> set[UUID]:
@@ -87,3 +77,16 @@ class SessionRepository(Repository[Session]):
             .values(revoked_at=func.clock_timestamp(), revoke_reason=reason)
         )
         return cast(CursorResult[Any], await self.session.execute(statement)).rowcount == 1
+
+
+# Made once: making a statement costs more than sending it.
+_ALIVE = (
+    select(Session, User)
+    .join(User, User.id == Session.user_id)
+    .where(
+        Session.public_id == bindparam("public_id"),
+        Session.revoked_at.is_(None),
+        Session.expires_at > bindparam("now"),
+        User.is_active,
+    )
+)
