@@ -29,11 +29,11 @@ class FiguresResponse(ResponseModel):
     """What was booked in a time."""
 
     pnl: Number = Field(description="Realised, before fees and funding", examples=[4.01])
-    fees: Number = Field(examples=[0.262])
+    fees: Number = Field(description="Fees paid, in USDC", examples=[0.262])
     funding: Number = Field(description="Negative where it was paid", examples=[-0.5])
     net_pnl: Number = Field(description="pnl - fees + funding", examples=[3.248])
     volume: Number = Field(description="Quantity x price of all fills", examples=[524.01])
-    trades_opened: int = Field(examples=[3])
+    trades_opened: int = Field(description="Trades whose entry had its first fill", examples=[3])
     trades_closed: int = Field(description="Closed or liquidated", examples=[3])
     trades_won: int = Field(description="With a result above zero, after fees and funding", examples=[1])
     trades_lost: int = Field(description="With a result below zero, after fees and funding", examples=[1])
@@ -42,8 +42,8 @@ class FiguresResponse(ResponseModel):
 class PnlPoint(FiguresResponse):
     """One period, or what of it lies within the bounds."""
 
-    first_day: date = Field(examples=[FIRST_DAY])
-    last_day: date = Field(examples=[LAST_DAY])
+    first_day: date = Field(description="The first day of it, UTC", examples=[FIRST_DAY])
+    last_day: date = Field(description="The last day of it, UTC", examples=[LAST_DAY])
     cumulative_net_pnl: Number = Field(description="Net PnL from the first period to the end of this", examples=[3.248])
 
     @classmethod
@@ -60,23 +60,23 @@ class PnlPoint(FiguresResponse):
 class PnlResponse(ResponseModel):
     """Results period by period, oldest first; those without trading are there too."""
 
-    interval: ResultInterval = Field(examples=[ResultInterval.WEEK])
-    first_day: date = Field(examples=[FIRST_DAY])
-    last_day: date = Field(examples=[LAST_DAY])
-    points: list[PnlPoint]
+    interval: ResultInterval = Field(description="How long each period lasts", examples=[ResultInterval.WEEK])
+    first_day: date = Field(description="The first day that counts, UTC", examples=[FIRST_DAY])
+    last_day: date = Field(description="The last day that counts, UTC", examples=[LAST_DAY])
+    points: list[PnlPoint] = Field(description="The periods, oldest first")
 
 
 class SummaryResponse(FiguresResponse):
     """Results of a time, and the ratios that follow; null where there is nothing to divide by."""
 
-    first_day: date = Field(examples=[FIRST_DAY])
-    last_day: date = Field(examples=[LAST_DAY])
+    first_day: date = Field(description="The first day that counts, UTC", examples=[FIRST_DAY])
+    last_day: date = Field(description="The last day that counts, UTC", examples=[LAST_DAY])
     win_rate: Number | None = Field(description="Won trades in per cent of those that ended", examples=[33.33])
     gross_profit: Number = Field(description="What won trades gained", examples=[6.2965])
     gross_loss: Number = Field(description="What lost trades lost, without its sign", examples=[3.0485])
     profit_factor: Number | None = Field(description="gross_profit / gross_loss", examples=[2.0654])
-    average_win: Number | None = Field(examples=[6.2965])
-    average_loss: Number | None = Field(examples=[3.0485])
+    average_win: Number | None = Field(description="gross_profit / trades_won, in USDC", examples=[6.2965])
+    average_loss: Number | None = Field(description="gross_loss / trades_lost, in USDC", examples=[3.0485])
     max_drawdown: Number = Field(
         description="How far the days' net PnL, summed up, fell below its highest", examples=[0.1]
     )

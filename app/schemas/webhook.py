@@ -101,7 +101,7 @@ class CreateWebhookRequest(RequestModel):
     """An endpoint that is to get events."""
 
     url: Url
-    secret: Secret | None = None
+    secret: Secret | None = Field(default=None, description="Signs what is sent; left out, one is made")
     event_types: EventFilters
 
 
@@ -110,7 +110,7 @@ class ReplaceWebhookRequest(RequestModel):
 
     url: Url
     event_types: EventFilters
-    is_active: Flag
+    is_active: Flag = Field(description="Whether it is to get events")
 
 
 class AmendWebhookRequest(AmendModel):
@@ -118,7 +118,7 @@ class AmendWebhookRequest(AmendModel):
 
     url: Url | None = None
     event_types: EventFilters | None = None
-    is_active: Flag | None = None
+    is_active: Flag | None = Field(default=None, description="Whether it is to get events")
     secret: Annotated[SkipJsonSchema[None], BeforeValidator(_rotated_elsewhere)] = None
 
     def changes(self) -> dict[str, object]:
@@ -129,7 +129,7 @@ class AmendWebhookRequest(AmendModel):
 class RotateSecretRequest(RequestModel):
     """Another secret; the one before signs too for some hours, so that receivers can change over."""
 
-    secret: Secret | None = None
+    secret: Secret | None = Field(default=None, description="Signs from now on; left out, one is made")
     overlap_hours: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP_HOURS), BeforeValidator(json_whole)] = Field(
         default=24, description="0: the one before counts no more at once", examples=[24]
     )
@@ -138,7 +138,9 @@ class RotateSecretRequest(RequestModel):
 class ResendRequest(RequestModel):
     """Since when events are to be sent again."""
 
-    since: Instant = Field(examples=["2026-01-05T12:00:00Z"])
+    since: Instant = Field(
+        description="What happened from then on, ISO 8601 with its offset", examples=["2026-01-05T12:00:00Z"]
+    )
     include_delivered: Flag = Field(default=False, description="Whether what was delivered is to be sent again too")
 
 
@@ -154,7 +156,11 @@ class VerifyRequest(RequestModel):
     headers: dict[
         Annotated[SafeStr, StringConstraints(max_length=128)],
         Annotated[SafeStr, StringConstraints(max_length=LONGEST_HEADER)],
-    ] = Field(max_length=MOST_HEADERS, examples=[{"webhook-id": "evt_42", "webhook-timestamp": "1767614400"}])
+    ] = Field(
+        description="As they came, by name",
+        max_length=MOST_HEADERS,
+        examples=[{"webhook-id": "evt_42", "webhook-timestamp": "1767614400"}],
+    )
     body: str = Field(description="The raw text, before anything parsed it", examples=['{"data": {}}'])
 
     @model_validator(mode="after")
@@ -167,88 +173,106 @@ class VerifyRequest(RequestModel):
 class WebhookResponse(ResponseModel):
     """An endpoint as it stands. Its secret is never told again; `secret_hint` is the end of it."""
 
-    id: int = Field(examples=[1])
-    user_id: int = Field(examples=[456])
-    url: str = Field(examples=["https://example.com/webhook"])
-    event_types: list[str] = Field(examples=[["trade.executed", "trade.closed"]])
-    is_active: bool = Field(examples=[True])
-    secret_hint: str = Field(examples=["x9Qz"])
-    previous_until: datetime | None = Field(description="Until when the secret before signs too; it may have passed")
+    id: int = Field(description="The endpoint's id", examples=[1])
+    user_id: int = Field(description="Its owner", examples=[456])
+    url: str = Field(description="Where events are sent", examples=["https://example.com/webhook"])
+    event_types: list[str] = Field(description="Which events it gets", examples=[["trade.executed", "trade.closed"]])
+    is_active: bool = Field(description="Whether it gets events", examples=[True])
+    secret_hint: str = Field(description="The last four characters of its secret", examples=["x9Qz"])
+    previous_until: datetime | None = Field(
+        description="Until when the secret before signs too, UTC, ISO 8601; it may have passed"
+    )
     retry_count: int = Field(description="Attempts in a row that failed", examples=[0])
-    failing_since: datetime | None
-    paused_until: datetime | None = Field(description="Set while so many fail that one a minute is tried")
-    disabled_at: datetime | None = Field(description="When we switched it off")
+    failing_since: datetime | None = Field(description="Since when every attempt has failed, UTC, ISO 8601")
+    paused_until: datetime | None = Field(
+        description="Until when it is left alone, UTC, ISO 8601; set while so many fail that one a minute is tried"
+    )
+    disabled_at: datetime | None = Field(description="When we switched it off, UTC, ISO 8601")
     disabled_reason: str | None = Field(description="failing: no success for 5 days; gone: it answered 410")
-    last_delivery_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    last_delivery_at: datetime | None = Field(description="When it took an event last, UTC, ISO 8601")
+    created_at: datetime = Field(description="When it was made, UTC, ISO 8601")
+    updated_at: datetime = Field(description="When it changed last, UTC, ISO 8601")
 
 
 class WebhookSecretResponse(WebhookResponse):
     """An endpoint with its new secret, this one time: an answer that is repeated is without it."""
 
-    secret: str | None = Field(default=None, examples=["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="])
+    secret: str | None = Field(
+        default=None,
+        description="Its new secret; absent from every other answer",
+        examples=["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
+    )
 
 
 class WebhookList(ResponseModel):
     """The caller's endpoints, oldest first."""
 
-    webhooks: list[WebhookResponse]
+    webhooks: list[WebhookResponse] = Field(description="Oldest first")
 
 
 class DeliveryResponse(ResponseModel):
     """One event for one endpoint; `X-Webhook-Delivery-ID` is `delivery_` and its id."""
 
-    id: int = Field(examples=[123])
-    webhook_id: int = Field(validation_alias="webhook_config_id", examples=[1])
+    id: int = Field(description="The delivery's id", examples=[123])
+    webhook_id: int = Field(description="The endpoint", validation_alias="webhook_config_id", examples=[1])
     event_id: PublicEventId = Field(description="`webhook-id`, and the id in /events")
-    event_type: str = Field(examples=["trade.executed"])
-    status: DeliveryStatus = Field(examples=[DeliveryStatus.DELIVERED])
-    attempts: int = Field(examples=[1])
+    event_type: str = Field(description="What happened", examples=["trade.executed"])
+    status: DeliveryStatus = Field(
+        description="pending: to be tried, or tried again; failed: given up", examples=[DeliveryStatus.DELIVERED]
+    )
+    attempts: int = Field(description="How many were begun, those that were asked for too", examples=[1])
     response_code: int | None = Field(description="Of the last attempt", examples=[200])
-    last_error: str | None = Field(examples=[None])
+    last_error: str | None = Field(
+        description="Why the last attempt failed, in a word; null where it did not", examples=[None]
+    )
     duration_ms: int | None = Field(default=None, description="Milliseconds that the last attempt took", examples=[87])
-    next_attempt_at: datetime | None = Field(validation_alias="next_run_at")
-    delivered_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    next_attempt_at: datetime | None = Field(
+        description="When it is tried next, UTC, ISO 8601; null where it has ended", validation_alias="next_run_at"
+    )
+    delivered_at: datetime | None = Field(description="When it was taken, UTC, ISO 8601")
+    created_at: datetime = Field(description="When it was written, UTC, ISO 8601")
+    updated_at: datetime = Field(description="When it changed last, UTC, ISO 8601")
 
 
 class AttemptResponse(ResponseModel):
     """One request that was sent; its body is the delivery's `payload`, its signatures are struck out."""
 
-    number: int = Field(examples=[1])
-    url: str = Field(examples=["https://example.com/webhook"])
-    request_headers: Annotated[dict[str, str], BeforeValidator(_read)]
-    response_code: int | None = Field(examples=[200])
+    number: int = Field(description="Counts the attempts at this delivery", examples=[1])
+    url: str = Field(description="Where it was sent", examples=["https://example.com/webhook"])
+    request_headers: Annotated[dict[str, str], BeforeValidator(_read)] = Field(
+        description="As they were sent, without the signatures"
+    )
+    response_code: int | None = Field(
+        description="The HTTP status that was answered; null where none was", examples=[200]
+    )
     response_body: str | None = Field(description="The first 2 kB")
     error: str | None = Field(
         description="timeout, dns_failed, connect_failed, tls_failed, blocked_address, answer_broken, status_500 ..."
     )
-    duration_ms: int = Field(examples=[87])
-    created_at: datetime
+    duration_ms: int = Field(description="Milliseconds that it took", examples=[87])
+    created_at: datetime = Field(description="When it had ended, UTC, ISO 8601")
 
 
 class DeliveryDetailResponse(DeliveryResponse):
     """A delivery with what was sent, and what came of each attempt."""
 
     payload: str = Field(description="The exact text that is signed and sent")
-    response_body: str | None
-    attempt_log: list[AttemptResponse] = Field(default_factory=list)
+    response_body: str | None = Field(description="The first 2 kB of what the last attempt was answered")
+    attempt_log: list[AttemptResponse] = Field(description="Every attempt, oldest first", default_factory=list)
 
 
 class DeliveryList(ResponseModel):
     """Deliveries, newest first."""
 
-    deliveries: list[DeliveryResponse]
-    next_cursor: str | None
+    deliveries: list[DeliveryResponse] = Field(description="Newest first")
+    next_cursor: str | None = Field(description="Asks for the next page; null on the last")
 
 
 class TestSentResponse(ResponseModel):
     """A test event was written; its delivery stands in the endpoint's list in a moment."""
 
-    webhook_id: int = Field(examples=[1])
-    event_type: EventType = Field(examples=[EventType.WEBHOOK_TEST])
+    webhook_id: int = Field(description="The endpoint", examples=[1])
+    event_type: EventType = Field(description="Always webhook.test", examples=[EventType.WEBHOOK_TEST])
     event_id: PublicEventId = Field(description="As its delivery names it")
     sequence: int = Field(description="Its place in the log", examples=[7])
 
@@ -256,36 +280,38 @@ class TestSentResponse(ResponseModel):
 class ResendResponse(ResponseModel):
     """What is due again."""
 
-    scheduled: int = Field(examples=[17])
-    next_since: datetime | None = Field(description="Ask again from here for the rest; null where that was all")
+    scheduled: int = Field(description="How many deliveries are due again", examples=[17])
+    next_since: datetime | None = Field(
+        description="Ask again from here for the rest, UTC, ISO 8601; null where that was all"
+    )
 
 
 class ProblemResponse(ResponseModel):
     """One thing that is wrong, and what to do."""
 
-    code: str = Field(examples=["BODY_REWRITTEN"])
-    message: str
+    code: str = Field(description="Stable, for programs", examples=["BODY_REWRITTEN"])
+    message: str = Field(description="What is wrong and what to do, for people")
 
 
 class VerifyResponse(ResponseModel):
     """Whether a receiver should take it, and every reason why not."""
 
-    valid: bool = Field(validation_alias="is_valid")
+    valid: bool = Field(description="Whether it is authentic and fresh", validation_alias="is_valid")
     authentic: bool = Field(validation_alias="is_authentic", description="Signed by the secret, over this body")
     fresh: bool = Field(validation_alias="is_fresh", description="Sent within the last 5 minutes")
-    problems: list[ProblemResponse]
+    problems: list[ProblemResponse] = Field(description="Everything that is wrong; empty where it is valid")
 
 
 class EventTypeResponse(ResponseModel):
     """One type of event: what it means, the JSON Schema of its data, and an example."""
 
-    type: EventType
-    description: str
-    json_schema: dict[str, Any]
-    example: dict[str, Any]
+    type: EventType = Field(description="The type")
+    description: str = Field(description="What has happened then")
+    json_schema: dict[str, Any] = Field(description="The JSON Schema of its data")
+    example: dict[str, Any] = Field(description="Data of such an event")
 
 
 class EventTypeList(ResponseModel):
     """Every type of event that an endpoint can get."""
 
-    event_types: Sequence[EventTypeResponse]
+    event_types: Sequence[EventTypeResponse] = Field(description="Every type there is")

@@ -46,19 +46,19 @@ RefreshToken = Annotated[str, Field(min_length=1, max_length=256, examples=["mqr
 class RegisterRequest(RequestModel):
     """A new account."""
 
-    email: Email
-    username: Username
-    password: NewPassword
+    email: Email = Field(description="Upper and lower case are the same")
+    username: Username = Field(description="3 to 64 letters, digits and _.-")
+    password: NewPassword = Field(description="8 to 128 characters, none of the most common")
 
 
 class LoginRequest(RequestModel):
     """Credentials of an account."""
 
-    email: Email
-    password: Annotated[str, Field(min_length=1, max_length=128)]
+    email: Email = Field(description="Upper and lower case are the same")
+    password: Annotated[str, Field(min_length=1, max_length=128)] = Field(description="The account's password")
 
 
 class RefreshRequest(RequestModel):
     """The refresh token that came with the last login or refresh."""
 
-    refresh_token: RefreshToken
+    refresh_token: RefreshToken = Field(description="Good once: the answer holds the next")

@@ -16,7 +16,8 @@ from app.domain.order_terms import single_exit
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWork
 from app.schemas.base import PathId
-from app.schemas.trading import AmendOrderRequest, AttachOrderRequest, OrderList, OrderResponse
+from app.schemas.trading import OrderList, OrderResponse
+from app.schemas.trading_requests import AmendOrderRequest, AttachOrderRequest
 from app.services.live_stops import live_stops
 from app.services.trading_service import Placed
 

@@ -16,7 +16,6 @@ from app.domain.errors import Conflict, NotFound, ProviderTimeout
 from app.schemas.base import Fraction, PathId, PathIndex
 from app.schemas.trading import (
     CloseTradeResponse,
-    OpenTradeRequest,
     OpenTradeResponse,
     PreviewResponse,
     Refusal,
@@ -24,6 +23,7 @@ from app.schemas.trading import (
     TradeList,
     TradeResponse,
 )
+from app.schemas.trading_requests import OpenTradeRequest
 from app.services.auth_service import AuthenticatedUser
 from app.services.trading_service import Placed, Trader, refusal_of
 
