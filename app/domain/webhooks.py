@@ -41,6 +41,7 @@ BREAKER_FAILURES = 10
 PROBE_EVERY = timedelta(seconds=60)
 BUSY_STATUSES = frozenset({429, 503})
 STRUCK_OUT = "********"
+NO_PUBLIC_ADDRESS = "no_public_address"
 
 _GIVEN_SECRET = re.compile(r"[\x21-\x7e]{16,128}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -166,6 +167,15 @@ class Failure(StrEnum):
     URL = "url_invalid"
     UNREADABLE = "secret_unreadable"
 
+    @property
+    def told(self) -> str:
+        """The word for who owns the endpoint.
+
+        A name that is not known and one that leads inside are told alike: else anybody could ask which names of our
+        own network there are.
+        """
+        return NO_PUBLIC_ADDRESS if self in {Failure.DNS, Failure.BLOCKED_ADDRESS} else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -196,7 +206,7 @@ class Reply:
         """The failure in a word, for the delivery's owner."""
         if self.is_success:
             return None
-        return self.failure.value if self.failure else f"status_{self.status}"
+        return self.failure.told if self.failure else f"status_{self.status}"
 
 
 def next_delay(tries: int, reply: Reply, chance: float) -> float | None:

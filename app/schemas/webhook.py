@@ -247,7 +247,7 @@ class AttemptResponse(ResponseModel):
     )
     response_body: str | None = Field(description="The first 2 kB")
     error: str | None = Field(
-        description="timeout, dns_failed, connect_failed, tls_failed, blocked_address, answer_broken, status_500 ..."
+        description="timeout, no_public_address, connect_failed, tls_failed, answer_broken, status_500 ..."
     )
     duration_ms: int = Field(description="Milliseconds that it took", examples=[87])
     created_at: datetime = Field(description="When it had ended, UTC, ISO 8601")

@@ -55,6 +55,7 @@ async def record(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
         if delivery is None or endpoint is None or not _is_under_way(delivery, outcome):
             continue
         WEBHOOK_ATTEMPTS.labels(outcome.reply.error or "delivered").inc()
+        _log(outcome)
         counted.append((_result(delivery, outcome.reply, now), _attempt(outcome)))
         _judge(work, endpoint, outcome, now)
     await work.webhooks.write_together(list(endpoints.values()), _ENDPOINT_COLUMNS)
@@ -64,6 +65,13 @@ async def record(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
 def _is_under_way(delivery: SentDelivery, outcome: Outcome) -> bool:
     is_pending = delivery.status is DeliveryStatus.PENDING
     return is_pending and delivery.lease_until is not None and delivery.attempts == outcome.number
+
+
+def _log(outcome: Outcome) -> None:
+    """What is told to the endpoint's owner in a vaguer word is logged in its own."""
+    failure = outcome.reply.failure
+    if failure is not None and failure.told != failure.value:
+        logger.info("Webhook delivery {id}: {failure}", id=outcome.delivery_id, failure=failure.value)
 
 
 def _attempt(outcome: Outcome) -> NewAttempt:

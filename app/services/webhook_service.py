@@ -30,10 +30,7 @@ type Refusal = Callable[[str], Awaitable[Failure | None]]
 # Keeps the answer of the request in the transaction that does what it tells of.
 type Keep = Callable[[UnitOfWork, WebhookConfiguration], Awaitable[None]]
 
-_REFUSALS = {
-    Failure.DNS: "No such host is known; check its spelling, or create the endpoint once its name resolves.",
-    Failure.BLOCKED_ADDRESS: "The host's name leads to an address that is not of the public internet.",
-}
+_NO_PUBLIC_ADDRESS = "The host's name leads to no address of the public internet now; check its spelling."
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +214,8 @@ class WebhookService:
             raise InvalidRequest(f"{refused}.{hint}", code="WEBHOOK_URL_REFUSED") from None
         refusal = await self._refusal(url)
         if refusal is not None:
-            raise InvalidRequest(_REFUSALS[refusal], code="WEBHOOK_URL_REFUSED", reason=refusal)
+            logger.info("The webhook URL {url} is refused: {reason}", url=url, reason=refusal.value)
+            raise InvalidRequest(_NO_PUBLIC_ADDRESS, code="WEBHOOK_URL_REFUSED", reason=refusal.told)
 
 
 _LOCAL_HINT = " While you develop, the setting WEBHOOK_ALLOW_LOCAL=true allows endpoints on this machine."
