@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.exc import IntegrityError
@@ -112,9 +112,8 @@ class OrderRepository(LifecycleRepository[Order, OrderStatus]):
         )
         return await self.all_of(query.order_by(Order.id))
 
-    async def changed_exits(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[Order]:
-        """Exits on the pairs whose row changed lately by the database's clock, by id."""
-        since = func.clock_timestamp() - within
+    async def changed_exits(self, pair_ids: Sequence[int], since: datetime) -> Sequence[Order]:
+        """Exits on the pairs whose row changed after an instant of the database's clock, by id."""
         query = select(Order).where(Order.role == OrderRole.EXIT, Order.pair_id.in_(pair_ids), Order.updated_at > since)
         return await self.all_of(query.order_by(Order.id))
 

@@ -1,10 +1,10 @@
 """The paper venue's orders, fills and positions."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Select, any_, bindparam, exists, func, select, tuple_, update
+from sqlalchemy import ARRAY, BigInteger, Select, any_, bindparam, exists, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.domain.enums import PaperOrderStatus, PaperPositionStatus
@@ -61,9 +61,8 @@ class PaperRepository(Repository[PaperOrder]):
         query = query.where(_IS_OPEN).order_by(PaperPosition.id).limit(1)
         return await self.session.scalar(query, execution_options=_AS_IT_IS)
 
-    async def changed_lately(self, pair_ids: Sequence[int], within: timedelta) -> Sequence[PaperPosition | PaperOrder]:
-        """Open positions and live orders of pairs whose rows changed lately by the database's clock."""
-        since = func.clock_timestamp() - within
+    async def changed_since(self, pair_ids: Sequence[int], since: datetime) -> Sequence[PaperPosition | PaperOrder]:
+        """Open positions and live orders of pairs whose rows changed after an instant of the database's clock."""
         positions = select(PaperPosition).where(PaperPosition.pair_id.in_(pair_ids), _IS_OPEN)
         orders = select(PaperOrder).where(PaperOrder.pair_id.in_(pair_ids), PaperOrder.status.in_(LIVE))
         found: list[PaperPosition | PaperOrder] = []

@@ -6,7 +6,7 @@ of OrderMonitoringService.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from loguru import logger
 
@@ -25,7 +25,9 @@ from app.services.pair_watch import PairWatch
 from app.services.providers.base import EngineBoard, Match, MatchingVenue
 from app.services.trigger_work import BATCH, TriggerWork
 
-SWEEP_WITHIN = timedelta(seconds=30)
+# A row is stamped before it is committed: a sweep begins so long before the last one.
+SWEEP_OVERLAP = timedelta(seconds=30)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OrderEngine:
@@ -47,6 +49,7 @@ class OrderEngine:
         self._execution = execution
         self._work = TriggerWork(uow, matching, claims, execution, batch)
         self._watches: dict[int, PairWatch] = {}
+        self._swept_at = _LONG_AGO
         self.queue = self._work.queue
         self.failed = asyncio.Event()
         matching.on_late_match(self._queue_matches)
@@ -97,6 +100,7 @@ class OrderEngine:
         self.failed.clear()
         self._board.restart()
         async with self._uow() as work:
+            self._swept_at = await work.intents.now()
             checkpoints = await work.engine_state.checkpoints(pair_ids)
             rows = await work.engine_state.watermarks(pair_ids)
             orders = await work.orders.watched(pair_ids)
@@ -133,11 +137,13 @@ class OrderEngine:
         await self._matching.catch_up()
 
     async def sweep(self) -> None:
-        """Take up what hints that were lost told of."""
+        """Take up what hints that were lost told of, however long ago the last sweep was."""
         await self.catch_up()
         async with self._uow() as work:
-            rows = await work.orders.changed_exits(list(self._watches), SWEEP_WITHIN)
+            now = await work.intents.now()
+            rows = await work.orders.changed_exits(list(self._watches), self._swept_at - SWEEP_OVERLAP)
         self._apply(rows)
+        self._swept_at = now
 
     async def retry_latched(self) -> None:
         """Queue latched exits again, without a new crossing, as soon as their trades are open."""

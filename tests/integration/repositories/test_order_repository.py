@@ -108,7 +108,7 @@ async def test_a_latched_exit_is_claimed_again_once_its_trade_is_open_and_its_ti
     assert retryable == due[::-1]
 
 
-async def test_exits_changed_lately_are_taken_up_whatever_their_state(
+async def test_exits_changed_since_an_instant_are_taken_up_whatever_their_state(
     uow: UnitOfWorkFactory, user: Person, pair: Pair
 ) -> None:
     async with uow() as work:
@@ -116,9 +116,9 @@ async def test_exits_changed_lately_are_taken_up_whatever_their_state(
         old = await create_order(work, trade)
         fresh = await create_order(work, trade, status=OrderStatus.CANCELLED)
         entry = await create_order(work, trade, role=OrderRole.ENTRY)
-        long_ago = datetime.now(UTC) - HOUR
-        await work.session.execute(update(Order).where(Order.id == old.id).values(updated_at=long_ago))
-        found = {row.id for row in await work.orders.changed_exits([pair.id], timedelta(seconds=30))}
+        before = await work.intents.now() - HOUR
+        await work.session.execute(update(Order).where(Order.id == old.id).values(updated_at=before))
+        found = {row.id for row in await work.orders.changed_exits([pair.id], before)}
 
     assert found & {old.id, fresh.id, entry.id} == {fresh.id}
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
 from app.core.faults import buggify
@@ -23,7 +23,9 @@ from app.services.providers.paper.stepping import book_steps
 from app.services.providers.paper.terms import PaperTerms
 
 BATCH = 100
-CHANGED_WITHIN = timedelta(seconds=30)
+# A row is stamped before it is committed: what is asked about begins so long before the last question.
+OVERLAP = timedelta(seconds=30)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 type OnLateMatch = Callable[[Sequence[PaperMatch]], None]
 type Tell = Callable[[VenueFill | VenueFunding], Awaitable[None]]
@@ -52,6 +54,7 @@ class PaperMarket:
         # Books that are being read: what is committed meanwhile is in the tables too late for them.
         self._loading: dict[int, PairBooks] = {}
         self._load_lock = asyncio.Lock()
+        self._asked_at = _LONG_AGO
         self._unheard: list[PaperMatch] = []
         self._tell_late: OnLateMatch = self._unheard.extend
 
@@ -90,6 +93,7 @@ class PaperMarket:
             self._loading = {pair_id: PairBooks() for pair_id in pair_ids}
             try:
                 async with self._uow() as work:
+                    self._asked_at = await work.paper_accounts.now()
                     positions = await work.paper.open_positions(pair_ids)
                     orders = await work.paper.live_orders(pair_ids)
                     funded = await funded_until(work, pair_ids, self._terms.funding_seconds)
@@ -110,11 +114,13 @@ class PaperMarket:
         self._books.clear()
 
     async def catch_up(self) -> None:
-        """Take up what other processes have let stand lately on the pairs that are loaded here."""
+        """Take up what other processes have let stand since the last time on the pairs that are loaded here."""
         async with self._uow() as work:
-            rows = await work.paper.changed_lately(list(self._books), CHANGED_WITHIN)
+            now = await work.paper_accounts.now()
+            rows = await work.paper.changed_since(list(self._books), self._asked_at - OVERLAP)
         for row in rows:
             self.watch(row)
+        self._asked_at = now
 
     def on_late_match(self, listener: OnLateMatch) -> None:
         """Register who is told of what kept ticks did to something added after them."""
