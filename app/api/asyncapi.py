@@ -22,7 +22,7 @@ DESCRIPTION = """Prices, and what happens to a user's trades, orders, positions 
 
 Authenticate by the header, by a ticket of `POST /api/v1/auth/ws-ticket`, or by a first message `auth` within 5 s.
 What is of the event log carries its `sequence`: after a reconnect, subscribe with `data.since` and nothing is missing.
-A number that a 64-bit float cannot hold exactly is a string where it comes from the log."""
+Numbers have all their digits: read them as decimals where each of them counts."""
 
 # What clients send, by operation, with what answers it; an error may answer everything.
 ASKED: Mapping[str, tuple[tuple[Message, ...], Message]] = {

@@ -1,10 +1,11 @@
-"""JSON with exact numbers: answers keep every decimal digit, events keep what a reader's float keeps."""
+"""JSON with exact numbers: answers and events keep every decimal digit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any
 from uuid import UUID
 
@@ -40,22 +41,41 @@ def encode(value: object, *, numbers_as_strings: bool = False) -> bytes:
 
 
 def encode_event(data: Mapping[str, object]) -> str:
-    """Encode an event's data: sorted keys, ASCII; a Decimal becomes a number where its float repr is exact, else text.
+    """Encode an event's data: sorted keys, ASCII; a Decimal becomes a number with its exact digits, and a point.
 
-    Any reader that parses and re-serialises with sorted keys in Python gets the same bytes.
+    Where a float holds it, it is written as a float's repr: who reads it as one and writes it again gets the same.
     """
-    return json.dumps(_event_value(data), sort_keys=True, ensure_ascii=True, allow_nan=False)
+    members = [f"{_quoted(key)}: {_event_text(data[key])}" for key in sorted(data)]
+    return f"{{{', '.join(members)}}}"
 
 
-def _event_value(value: object) -> Any:
-    if isinstance(value, Decimal):
-        as_float = float(value)
-        return as_float if Decimal(repr(as_float)) == value else plain(value)
+def _event_text(value: object) -> str:
+    write = _WRITERS.get(type(value))
+    if write is not None:
+        return write(value)
     if isinstance(value, Mapping):
-        return {key: _event_value(item) for key, item in value.items()}
+        return encode_event(value)
     if isinstance(value, list | tuple):
-        return [_event_value(item) for item in value]
-    return _event_scalar(value)
+        return f"[{', '.join(map(_event_text, value))}]"
+    return json.dumps(_event_scalar(value), ensure_ascii=True, allow_nan=False)
+
+
+def _event_number(value: Decimal) -> str:
+    text = repr(float(value))
+    if Decimal(text) == value:
+        return text
+    exact = plain(value)
+    return exact if "." in exact else f"{exact}.0"
+
+
+# Most of what events hold; each change of an order writes some of them.
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: _quoted,
+    int: repr,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+    Decimal: _event_number,
+}
 
 
 def _event_scalar(value: object) -> Any:
@@ -69,6 +89,21 @@ def _event_scalar(value: object) -> Any:
 def rfc3339(instant: datetime) -> str:
     """An aware instant in UTC with Z, as every timestamp of ours is written."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def decode_exact(text: str) -> Any:
+    """Decode an event's data; a number with a point keeps its digits, as a Decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def decode_floats(text: str) -> Any:
+    """Decode an event's data for readers of floats: a number that none holds exactly stays text."""
+    return json.loads(text, parse_float=_float_or_text)
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if repr(number) == digits else digits.removesuffix(".0")
 
 
 def decode(data: bytes | str) -> Any:

@@ -57,13 +57,13 @@ class BodyTooLarge(ValueError):
     """An event that no webhook can carry: a fault of ours."""
 
 
-def payload_of(event_type: str, timestamp: str, data_json: str, sequence: int) -> str:
+def payload_of(event_type: str, timestamp: str, data: Mapping[str, Any], sequence: int) -> str:
     """The text that is signed and sent: JSON with sorted keys, in ASCII, the same at every attempt.
 
-    A reader in Python that parses it and writes it again with sorted keys gets the same bytes.
+    A reader in Python that parses it and writes it again with sorted keys gets the same bytes; so `data` has floats
+    where they are exact, and text where they are not.
     """
-    data = {**json.loads(data_json), "sequence": sequence}
-    payload = {"event_type": event_type, "timestamp": timestamp, "data": data}
+    payload = {"event_type": event_type, "timestamp": timestamp, "data": {**data, "sequence": sequence}}
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, allow_nan=False)
     if len(text) > LARGEST_BODY:
         raise BodyTooLarge(f"{event_type}: {len(text)} bytes")

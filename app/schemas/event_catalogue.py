@@ -35,6 +35,8 @@ from app.schemas.event_examples import (
 
 type DataModel = type[EventData]
 
+_DIGITS = r"^-?[0-9]+(\.[0-9]+)?$"
+
 
 @dataclass(frozen=True, slots=True)
 class EventDescription:
@@ -53,7 +55,21 @@ class EventDescription:
 
 @cache
 def _schema_of(model: DataModel) -> dict[str, Any]:
-    return model.model_json_schema(mode="serialization")
+    schema: dict[str, Any] = _as_sent(model.model_json_schema(mode="serialization"))
+    return schema
+
+
+def _as_sent(schema: Any) -> Any:
+    """A schema that takes what webhooks send too: there a number that a 64-bit float cannot hold is a string."""
+    if isinstance(schema, list):
+        return [_as_sent(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    read = {name: _as_sent(part) for name, part in schema.items()}
+    if read.get("type") == "number":
+        del read["type"]
+        read["anyOf"] = [{"type": "number"}, {"type": "string", "pattern": _DIGITS}]
+    return read
 
 
 CATALOGUE: Mapping[str, EventDescription] = {

@@ -1,10 +1,9 @@
-"""The data of every event, as the log, the webhooks and the WebSocket tell it."""
+"""The data of every event, as the log and the WebSocket tell it."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from app.domain.enums import (
     DepositStatus,
@@ -19,13 +18,8 @@ from app.domain.enums import (
     TriggeredLeg,
     WalletType,
 )
-from app.schemas.base import ResponseModel
+from app.schemas.base import Number, ResponseModel
 
-# A number that a 64-bit float cannot hold exactly is a string in the log.
-EventNumber = Annotated[
-    Decimal,
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}]}),
-]
 Reason = Annotated[str | None, Field(description="Why, in a word for programs; null where the type says all")]
 
 
@@ -44,14 +38,14 @@ class TradeFacts(EventData):
     pair_id: int = Field(description="The pair")
     trade_index: int = Field(description="With pair_id the trade's name in paths")
     direction: PositionSide = Field(description="Which way it profits")
-    collateral: EventNumber = Field(description="What was put in, in USDC")
+    collateral: Number = Field(description="What was put in, in USDC")
     leverage: int = Field(description="How many times that is traded")
-    size: EventNumber = Field(description="What is open now")
-    entry_price: EventNumber | None = Field(description="Average price of its entry, in quote units")
-    exit_price: EventNumber | None = Field(description="Average price of its closes, in quote units")
-    pnl: EventNumber | None = Field(description="Realised, before fees and funding")
-    fees: EventNumber = Field(description="Paid so far, in USDC")
-    funding: EventNumber = Field(description="Received less paid")
+    size: Number = Field(description="What is open now")
+    entry_price: Number | None = Field(description="Average price of its entry, in quote units")
+    exit_price: Number | None = Field(description="Average price of its closes, in quote units")
+    pnl: Number | None = Field(description="Realised, before fees and funding")
+    fees: Number = Field(description="Paid so far, in USDC")
+    funding: Number = Field(description="Received less paid")
     transaction_hash: str | None = Field(description="Of its entry, at the venue")
     reason: Reason
 
@@ -73,34 +67,32 @@ class OrderFacts(EventData):
     role: OrderRole = Field(description="entry opens, exit waits to close, close closes by hand")
     order_type: OrderType = Field(description="What it asks for")
     side: OrderSide = Field(description="Which way it trades")
-    quantity: EventNumber = Field(description="What it is to trade, in units of the asset")
-    filled_quantity: EventNumber = Field(description="What it has traded, in units of the asset")
-    average_price: EventNumber | None = Field(description="Of its fills, in quote units")
-    price: EventNumber | None = Field(
+    quantity: Number = Field(description="What it is to trade, in units of the asset")
+    filled_quantity: Number = Field(description="What it has traded, in units of the asset")
+    average_price: Number | None = Field(description="Of its fills, in quote units")
+    price: Number | None = Field(
         description="The limit of a LIMIT, else the reference price of max_slippage, in quote units"
     )
-    stop_price: EventNumber | None = Field(description="A trailing stop has its final one here, once it has fired")
-    take_profit_price: EventNumber | None = Field(description="Where a take profit closes, in quote units")
-    trailing_stop_distance: EventNumber | None = Field(
+    stop_price: Number | None = Field(description="A trailing stop has its final one here, once it has fired")
+    take_profit_price: Number | None = Field(description="Where a take profit closes, in quote units")
+    trailing_stop_distance: Number | None = Field(
         description="How far the stop stays behind the watermark, in quote units"
     )
-    trailing_stop_percentage: EventNumber | None = Field(
+    trailing_stop_percentage: Number | None = Field(
         description="How far the stop stays behind the watermark, in per cent of it"
     )
-    activation_price: EventNumber | None = Field(
-        description="Where a trailing stop begins, in quote units; null: at once"
-    )
+    activation_price: Number | None = Field(description="Where a trailing stop begins, in quote units; null: at once")
     activated_sequence: int | None = Field(description="The tick at which a trailing stop began")
-    oco_stop_price: EventNumber | None = Field(description="The stop of an OCO pair, in quote units")
-    oco_take_profit_price: EventNumber | None = Field(description="The take profit of that pair, in quote units")
+    oco_stop_price: Number | None = Field(description="The stop of an OCO pair, in quote units")
+    oco_take_profit_price: Number | None = Field(description="The take profit of that pair, in quote units")
     trigger_by: TriggerBy = Field(description="The price that it watches")
     price_protect: bool = Field(description="Whether it passes over prices far from the last trade")
     triggered_leg: TriggeredLeg | None = Field(description="Which level fired")
-    trigger_price: EventNumber | None = Field(description="The watched price of the tick that fired it, not its fill")
+    trigger_price: Number | None = Field(description="The watched price of the tick that fired it, not its fill")
     trigger_source: str | None = Field(description="Where the price that fired it came from")
     trigger_sequence: int | None = Field(description="The tick that fired it")
     triggered_at: datetime | None = Field(description="When that was acted on, UTC, ISO 8601")
-    watermark: EventNumber | None = Field(description="The best price that a trailing stop has seen")
+    watermark: Number | None = Field(description="The best price that a trailing stop has seen")
     reason: Reason
 
 
@@ -118,12 +110,10 @@ class PositionEventData(EventData):
     pair_id: int = Field(description="The pair")
     asset: str = Field(description="The asset that is traded")
     side: PositionSide = Field(description="Which way it profits")
-    size: EventNumber = Field(description="In units of the asset")
-    entry_price: EventNumber = Field(description="Average price of its entry, in quote units")
-    liquidation_price: EventNumber | None = Field(
-        description="The mark at which the venue takes it over, in quote units"
-    )
-    margin: EventNumber = Field(description="What can be lost, in USDC")
+    size: Number = Field(description="In units of the asset")
+    entry_price: Number = Field(description="Average price of its entry, in quote units")
+    liquidation_price: Number | None = Field(description="The mark at which the venue takes it over, in quote units")
+    margin: Number = Field(description="What can be lost, in USDC")
     leverage: int = Field(description="How many times the collateral is traded")
     is_open: bool = Field(description="Whether anything of it is open")
     reason: Reason
@@ -136,7 +126,7 @@ class DepositEventData(EventData):
     token_address: str = Field(description="The token's address on its chain")
     token_symbol: str = Field(description="The token's symbol, for people")
     chain: str = Field(description="The chain that it comes from")
-    amount: EventNumber = Field(description="In units of the token")
+    amount: Number = Field(description="In units of the token")
     status: DepositStatus = Field(description="The deposit's")
     stage: str | None = Field(description="Where within its status it stands")
     provider: str = Field(description="The venue that it is for")
@@ -148,12 +138,12 @@ class DepositEventData(EventData):
     to_chain: str | None = Field(description="To where")
     swap_provider: str | None = Field(description="Who swaps")
     swap_status: SwapStatus | None = Field(description="The swap's")
-    swap_progress: EventNumber | None = Field(
+    swap_progress: Number | None = Field(
         description="Percent of the way to the USDC, at least so much; null once the swap has failed"
     )
     swap_transaction_hash: str | None = Field(description="Of the swap")
-    estimated_output: EventNumber | None = Field(description="USDC that the swap is to bring")
-    actual_output: EventNumber | None = Field(description="USDC that it brought")
+    estimated_output: Number | None = Field(description="USDC that the swap is to bring")
+    actual_output: Number | None = Field(description="USDC that it brought")
     error_message: str | None = Field(description="What went wrong with the swap, for people")
     reason: Reason
 

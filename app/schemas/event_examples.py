@@ -88,7 +88,7 @@ POSITION: Example = {
     "side": "long",
     "size": 0.222222,
     "entry_price": 45000.0,
-    "liquidation_price": "40909.086363631818177272",
+    "liquidation_price": 40909.0863,
     "margin": 1000.0,
     "leverage": 10,
     "is_open": True,

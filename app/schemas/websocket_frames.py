@@ -9,8 +9,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.domain.channels import Channel
 from app.domain.enums import OrderStatus, TradeStatus
 from app.domain.events import EventType
-from app.schemas.base import ResponseModel
-from app.schemas.event_data import DepositEventData, EventNumber, OrderFacts, PositionEventData, TradeFacts
+from app.schemas.base import Number, ResponseModel
+from app.schemas.event_data import DepositEventData, OrderFacts, PositionEventData, TradeFacts
 from app.schemas.price import PriceFacts
 from app.schemas.websocket import MessageId
 
@@ -191,8 +191,8 @@ class StopMoved(ResponseModel):
     status: Literal["stop_moved"] = Field(description="Always stop_moved")
     order_id: int = Field(description="The trailing stop")
     trade_id: int | None = Field(description="Its trade")
-    stop_price: EventNumber = Field(description="Where it stops now, in quote units")
-    watermark: EventNumber = Field(description="The best price that it has seen, in quote units")
+    stop_price: Number = Field(description="Where it stops now, in quote units")
+    watermark: Number = Field(description="The best price that it has seen, in quote units")
     updated_at: datetime = Field(description="When it stood there, UTC, ISO 8601")
 
 
@@ -209,8 +209,8 @@ class LivePosition(ResponseModel):
 
     position_id: int = Field(description="The position")
     trade_id: int = Field(description="Its trade")
-    current_price: EventNumber | None = Field(description="The mark, in quote units")
-    unrealized_pnl: EventNumber | None = Field(description="At the mark, in USDC")
+    current_price: Number | None = Field(description="The mark, in quote units")
+    unrealized_pnl: Number | None = Field(description="At the mark, in USDC")
     updated_at: datetime = Field(description="When it was worth that, UTC, ISO 8601")
 
 
@@ -218,8 +218,8 @@ class PositionUpdateData(PositionEventData):
     """A position, valued at the mark where it is open."""
 
     event: Kind
-    current_price: EventNumber | None = Field(description="The mark, in quote units")
-    unrealized_pnl: EventNumber | None = Field(description="At the mark, in USDC")
+    current_price: Number | None = Field(description="The mark, in quote units")
+    unrealized_pnl: Number | None = Field(description="At the mark, in USDC")
     updated_at: datetime = Field(description="When it was worth that, UTC, ISO 8601")
 
 

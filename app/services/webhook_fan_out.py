@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from loguru import logger
 
-from app.core.json import decode, rfc3339
+from app.core.json import decode, decode_floats, rfc3339
 from app.domain.events import EventType
 from app.domain.webhooks import BodyTooLarge, matches, payload_of
 from app.models.event import Event
@@ -34,7 +34,7 @@ def deliveries_of(event: Event, endpoints: Sequence[WebhookConfiguration]) -> It
     if not wanting:
         return
     try:
-        payload = payload_of(event.type, rfc3339(event.created_at), event.data, event.sequence)
+        payload = payload_of(event.type, rfc3339(event.created_at), decode_floats(event.data), event.sequence)
     except BodyTooLarge as error:
         # The log has it, and every other reader gets it: what comes after it must not wait for a mend.
         logger.error("Event {event} is too large for a webhook: {error}", event=event.id, error=str(error))

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 import orjson
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
-from app.api.routing import StrictQueryRoute, router
-from app.core.json import encode, rfc3339
+from app.api.routing import StrictQueryRoute, router, wants_strings
+from app.core.json import decode_exact, encode, rfc3339
 from app.domain.errors import InvalidRequest
 from app.domain.events import EventType
 from app.schemas.base import MAX_ID
@@ -27,6 +27,7 @@ events = router(tag="events", route_class=StrictQueryRoute)
     dependencies=[rate_limit("default")],
 )
 async def list_events(
+    request: Request,
     container: ContainerDep,
     user: CurrentUser,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="A sequence; what came after it is told")] = 0,
@@ -44,13 +45,18 @@ async def list_events(
             "id": f"evt_{row.id}",
             "sequence": row.sequence,
             "type": row.type,
-            "data": orjson.Fragment(row.data),
+            "data": _told(row.data, as_strings=wants_strings(request)),
             "created_at": rfc3339(row.created_at),
         }
         for row in rows
     ]
     page = {"events": shown, "next_after": last, "recovered": last >= after}
     return Response(encode(page), media_type="application/json")
+
+
+def _told(data: str, *, as_strings: bool) -> orjson.Fragment:
+    """The text of the log, or the same with its decimal numbers as strings."""
+    return orjson.Fragment(encode(decode_exact(data), numbers_as_strings=True) if as_strings else data)
 
 
 def _known_types(text: str) -> list[str]:

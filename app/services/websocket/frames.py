@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from app.core.clock import Clock
-from app.core.json import decode, encode, rfc3339
+from app.core.json import decode_exact, encode, rfc3339
 from app.domain.channels import Channel
 from app.domain.enums import PositionSide
 from app.domain.events import EventType
@@ -162,7 +162,7 @@ class FrameFactory:
         if kind is None or kind.channel is None:
             return None
         channel = Channel(kind.channel)
-        data: dict[str, Any] = decode(event.data)
+        data: dict[str, Any] = decode_exact(event.data)
         shown = self._told(kind, channel, data, event.created_at)
         text = open_frame(channel.update_type, channel, shown, event.created_at, sequence=event.sequence)
         return EventFrame(event.sequence, channel, data.get("trade_id"), text)
@@ -190,6 +190,6 @@ _NO_LIVE_VALUES: dict[str, object] = {"current_price": None, "unrealized_pnl": N
 
 
 def _told_position(data: dict[str, Any]) -> _ToldPosition:
-    """Read a position event's own text back: numbers there are exact by their repr."""
-    size, entry_price = Decimal(str(data["size"])), Decimal(str(data["entry_price"]))
-    return _ToldPosition(data["pair_id"], PositionSide(data["side"]), size, entry_price)
+    """Read a position event's own text back."""
+    side = PositionSide(data["side"])
+    return _ToldPosition(data["pair_id"], side, Decimal(data["size"]), Decimal(data["entry_price"]))

@@ -42,7 +42,17 @@ async def test_events_are_told_in_order_with_the_very_text_of_the_log(
     async with container.uow() as work:
         rows = await work.events.after(person.id, 0, limit=10)
     assert f'"data":{rows[0].data}'.encode() in answer.content
-    assert rows[0].data == '{"a": "0.123456789012345678", "b": 0.1, "number": 0, "text": "\\u00e9"}'
+    assert rows[0].data == '{"a": 0.123456789012345678, "b": 0.1, "number": 0, "text": "\\u00e9"}'
+
+
+async def test_numbers_of_events_are_strings_for_who_asks(
+    client: httpx2.AsyncClient, container: Container, person: Person
+) -> None:
+    await write(container, person.id)
+    headers = person.headers | {"Accept": "application/json; numbers=string"}
+    (event,) = (await client.get(PATH, headers=headers)).json()["events"]
+    assert event["data"] == {"a": "0.123456789012345678", "b": "0.1", "number": 0, "text": "é"}
+    assert event["sequence"] == 1
 
 
 async def test_pages_follow_each_other_until_nothing_is_left(

@@ -22,6 +22,7 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.seen: list[Frame] = []
+        self.texts: list[str] = []
 
     async def send(self, **message: Any) -> None:
         await self.connection.send(json.dumps(message))
@@ -31,6 +32,7 @@ class Socket:
         async with asyncio.timeout(DEADLINE_SECONDS):
             text = await self.connection.recv()
         check_frame(text)
+        self.texts.append(str(text))
         frame: Frame = json.loads(text)
         self.seen.append(frame)
         return frame

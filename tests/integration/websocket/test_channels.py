@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import httpx2
+
 from app.bootstrap import Container
 from app.domain.channels import Channel
 from app.domain.enums import TradeStatus
@@ -102,6 +104,29 @@ async def test_a_position_that_changed_is_told_by_its_event_and_valued_by_its_ne
         feed.quote("ETHUSDT", "3999.5")
         moved = await socket.receive_until(lambda frame: frame["data"].get("current_price") == 4000)
         assert moved["data"]["unrealized_pnl"] == 1000
+
+
+async def test_a_number_is_the_same_number_in_a_snapshot_an_event_and_the_log(
+    server: RunningServer, desk: Desk, client: httpx2.AsyncClient, person: Person
+) -> None:
+    digits = "54577.959447567827378954"
+    trade = await desk.open_trade(person.id)
+    async with desk.uow() as work:
+        position = await work.positions.of_trade(trade.id)
+        assert position is not None
+        position.liquidation_price = Decimal(digits)
+    async with open_socket(server, token=person.access_token) as socket:
+        await subscribed(socket, "positions")
+        async with desk.uow() as work:
+            position = await work.positions.of_trade(trade.id)
+            assert position is not None
+            work.emit(position_event(position, "part closed"))
+        event = await socket.receive_until(lambda frame: "sequence" in frame)
+        told = [text for text in socket.texts if "liquidation_price" in text]
+    assert len(told) == 2
+    assert all(f'"liquidation_price":{digits},' in text for text in told)
+    log = await client.get("/api/v1/events", params={"after": event["sequence"] - 1}, headers=person.headers)
+    assert f'"liquidation_price": {digits},' in log.text
 
 
 async def test_every_connection_of_a_user_is_told_and_nobody_elses(

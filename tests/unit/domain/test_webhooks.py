@@ -2,13 +2,16 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.json import encode_event
+from app.core.json import decode_floats, encode_event
 from app.domain.webhooks import (
     SCHEDULE,
     BodyTooLarge,
@@ -61,6 +64,12 @@ def golden_body() -> bytes:
     return json.dumps(payload, sort_keys=True).encode()
 
 
+def sent(data: Mapping[str, object]) -> dict[str, Any]:
+    """Data as the log holds it and webhooks send it."""
+    read: dict[str, Any] = decode_floats(encode_event(data))
+    return read
+
+
 @pytest.mark.parametrize(("secret", "of_body", "standard"), VECTORS)
 def test_both_signatures_are_those_of_other_libraries(secret: str, of_body: str, standard: str) -> None:
     body = golden_body()
@@ -70,7 +79,7 @@ def test_both_signatures_are_those_of_other_libraries(secret: str, of_body: str,
 
 
 def test_the_payload_is_the_golden_body_and_the_sequence() -> None:
-    text = payload_of("trade.executed", "2025-01-21T12:00:00Z", encode_event(DATA), 7)
+    text = payload_of("trade.executed", "2025-01-21T12:00:00Z", sent(DATA), 7)
     assert text.startswith('{"data": {"asset": "BTC", "collateral": 1000.0,')
     assert text.replace('"sequence": 7, ', "").encode() == golden_body()
 
@@ -80,7 +89,8 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.text()
-    | st.decimals(allow_nan=False, allow_infinity=False, places=6),
+    | st.decimals(allow_nan=False, allow_infinity=False, places=6)
+    | st.integers(-(10**38) + 1, 10**38 - 1).map(lambda units: Decimal(units).scaleb(-18)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -88,14 +98,28 @@ json_values = st.recursive(
 
 @given(data=st.dictionaries(st.text(), json_values, max_size=5), sequence=st.integers(1, 2**63 - 1))
 def test_a_reader_that_writes_the_json_again_gets_the_same_bytes(data: dict[str, object], sequence: int) -> None:
-    text = payload_of("order.filled", "2026-01-05T12:00:00Z", encode_event(data), sequence)
+    text = payload_of("order.filled", "2026-01-05T12:00:00Z", sent(data), sequence)
     assert json.dumps(json.loads(text), sort_keys=True) == text
     assert text.isascii()
 
 
+@pytest.mark.parametrize(
+    ("value", "text_sent"),
+    [
+        ("45000", "45000.0"),
+        ("0.0000001", "1e-07"),
+        ("54577.959447567827378954", '"54577.959447567827378954"'),
+        ("12345678901234567891", '"12345678901234567891"'),
+    ],
+)
+def test_what_no_float_holds_is_sent_as_a_string(value: str, text_sent: str) -> None:
+    text = payload_of("order.filled", "2026-01-05T12:00:00Z", sent({"n": Decimal(value)}), 1)
+    assert text.startswith(f'{{"data": {{"n": {text_sent}, "sequence": 1}}')
+
+
 def test_an_event_too_large_for_any_receiver_is_refused() -> None:
     with pytest.raises(BodyTooLarge):
-        payload_of("order.filled", "2026-01-05T12:00:00Z", encode_event({"text": "x" * 65_536}), 1)
+        payload_of("order.filled", "2026-01-05T12:00:00Z", sent({"text": "x" * 65_536}), 1)
 
 
 def test_headers_of_an_attempt() -> None:
