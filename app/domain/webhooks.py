@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 import re
@@ -102,7 +101,7 @@ def _decoded(secret: str) -> bytes | None:
 
 def body_signature(secret: str, body: bytes) -> str:
     """The signature of X-Webhook-Signature: over the body alone, by the secret as it is written."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def signing_text(message_id: str, timestamp: str, body: bytes) -> bytes:
@@ -112,7 +111,7 @@ def signing_text(message_id: str, timestamp: str, body: bytes) -> bytes:
 
 def standard_signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     """The signature of webhook-signature, by the Standard Webhooks specification."""
-    digest = hmac.new(standard_key(secret), signing_text(message_id, timestamp, body), hashlib.sha256).digest()
+    digest = hmac.digest(standard_key(secret), signing_text(message_id, timestamp, body), "sha256")
     return "v1," + base64.b64encode(digest).decode()
 
 

@@ -1,12 +1,11 @@
 """Webhook deliveries: written once per endpoint and event, claimed under a lease, purged when old."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, Integer, String, Text, delete, func, insert, literal, select, text, update
+from sqlalchemy import BigInteger, CursorResult, Integer, String, Text, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import TypeEngine
 
@@ -14,6 +13,7 @@ from app.domain.enums import DeliveryStatus
 from app.domain.lifecycle import DELIVERY_MOVES
 from app.models.webhook import WebhookAttempt, WebhookConfiguration, WebhookDelivery
 from app.repositories.base import LifecycleRepository, values_table
+from app.repositories.webhook_statements import CLAIM, SETTLE, SETTLE_TAKEN, UNDER_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,48 +26,46 @@ class NewDelivery:
     payload: str
 
 
-@dataclass(frozen=True, slots=True)
-class DueDelivery:
+class DueEndpoint(NamedTuple):
+    """Where a claimed delivery goes, and what signs it, sealed."""
+
+    id: int
+    url: str
+    secret: str
+    secret_previous: str | None
+    previous_until: datetime | None
+
+
+class DueDelivery(NamedTuple):
     """A delivery as it was claimed; `attempts` is the number of the claim, and so its fence."""
 
     id: int
-    webhook_config_id: int
     event_id: int
     event_type: str
     payload: str
     attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class SentDelivery:
-    """What an outcome is held against: where a locked delivery stands. `lease_until` is None where nobody sends it."""
-
-    id: int
-    status: DeliveryStatus
-    attempts: int
     attempts_before: int
-    lease_until: datetime | None
+    is_failing: bool
+    endpoint: DueEndpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What an attempt leaves a delivery with; its lease ends."""
+class Room(NamedTuple):
+    """How many deliveries may be claimed, and the endpoint after which their turn begins."""
+
+    limit: int
+    after: int = 0
+
+
+class Settled(NamedTuple):
+    """What an attempt leaves a delivery with, whose lease ends, and what the attempt was; see WebhookAttempt.
+
+    `number` is that of the claim: it counts only while no other was made. `wait` is for a delivery that stays pending.
+    """
 
     id: int
-    status: DeliveryStatus
-    response_code: int | None
-    response_body: str | None
-    last_error: str | None
-    next_run_at: datetime | None
-    delivered_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewAttempt:
-    """One request that was sent, and what came of it; see WebhookAttempt."""
-
-    delivery_id: int
     number: int
+    status: DeliveryStatus
+    wait: timedelta | None
     url: str
     request_headers: str
     response_code: int | None
@@ -100,31 +98,35 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         await self.session.execute(statement.on_conflict_do_nothing())
 
     async def claim(
-        self, holder: str, limit: int, lease: timedelta, *, failing: bool, per_endpoint: int, after: int = 0
+        self, holder: str, lease: timedelta, *, well: Room, failing: Room, per_endpoint: int
     ) -> Sequence[DueDelivery]:
         """Take due deliveries, at most so many under way at one endpoint, for as long as the lease lasts.
 
-        `failing` asks for those of endpoints that failed last time, else of the others. An endpoint whose breaker is
-        open has one under way, and none while it is paused. Endpoints take turns: those with an id above `after` are
-        served first.
+        `failing` is for endpoints that failed last time, `well` for the others. An endpoint whose breaker is open has
+        one under way, and none while it is paused. Endpoints take turns: those with an id above `after` are served
+        first.
         """
-        if limit < 1:
+        if well.limit < 1 and failing.limit < 1:
             return []
         parameters = {
             "holder": holder,
-            "limit": limit,
             "lease": lease,
-            "failing": failing,
             "per_endpoint": per_endpoint,
-            "after": after,
+            "well_limit": max(well.limit, 0),
+            "well_after": well.after,
+            "failing_limit": max(failing.limit, 0),
+            "failing_after": failing.after,
         }
-        rows = await self.session.execute(text(_CLAIM), parameters)
-        return sorted((DueDelivery(*row) for row in rows), key=lambda due: due.id)
+        rows = await self.session.execute(CLAIM, parameters)
+        return sorted(DueDelivery._make([*row[:7], DueEndpoint._make(row[7:])]) for row in rows)
 
-    async def let_go(self, holder: str, ids: Collection[int]) -> None:
-        """End the leases of deliveries that their holder will not send."""
-        query = update(WebhookDelivery).where(WebhookDelivery.id.in_(ids), WebhookDelivery.claimed_by == holder)
-        await self.session.execute(query.values(lease_until=None), execution_options={"synchronize_session": False})
+    async def let_go(self, holder: str) -> int:
+        """End the leases of deliveries that their holder will not send; how many."""
+        query = update(WebhookDelivery).where(
+            WebhookDelivery.lease_until.is_not(None), WebhookDelivery.claimed_by == holder
+        )
+        result = await self.session.execute(query.values(lease_until=None), execution_options=_NO_SYNC)
+        return cast(CursorResult[Any], result).rowcount
 
     async def repeat(self, rows: Sequence[WebhookDelivery]) -> int:
         """Make locked deliveries due at once, an ended one anew; how many. Those that are being sent are left alone."""
@@ -140,21 +142,25 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         await self.write_together(free, ("status", "next_run_at", "attempts_before", "delivered_at"))
         return len(free)
 
-    async def sent(self, ids: Collection[int]) -> Mapping[int, SentDelivery]:
-        """Where deliveries stand now, by id; locked in ascending order."""
-        query = select(*_SENT).where(WebhookDelivery.id.in_(ids)).order_by(WebhookDelivery.id).with_for_update()
-        return {row[0]: SentDelivery(*row) for row in await self.session.execute(query)}
+    async def under_way(self, ids: Collection[int]) -> Mapping[int, int]:
+        """Which deliveries somebody is sending, with the number of the claim; locked in ascending order."""
+        found, numbers = (await self.session.execute(UNDER_WAY, {"ids": list(ids)})).one()
+        return dict(zip(found or (), numbers or (), strict=True))
 
-    async def settle(self, results: Sequence[Result], attempts: Sequence[NewAttempt]) -> None:
-        """Write what attempts left locked deliveries with, and the attempts; rows of any number by two statements."""
-        if not results:
-            return
-        given = values_table(_RESULT, [_result_row(result) for result in results])
-        written = {name: given.c[name] for name in _RESULT if name != "id"}
-        change = update(WebhookDelivery).where(WebhookDelivery.id == given.c.id).values(lease_until=None, **written)
-        await self.session.execute(change, execution_options={"synchronize_session": False})
-        new = values_table(_ATTEMPT, [_attempt_row(attempt) for attempt in attempts])
-        await self.session.execute(insert(WebhookAttempt).from_select(list(_ATTEMPT), select(*new.c)))
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Write what attempts leave locked deliveries with, and the attempts; any number by one statement."""
+        if settled:
+            await self.session.execute(SETTLE, _columns(settled))
+
+    async def settle_taken(self, settled: Sequence[Settled], endpoint_ids: Collection[int]) -> int:
+        """Do all that there is to do where every endpoint has taken what it was sent, by one statement; how many count.
+
+        One whose delivery was claimed again, or settled before, does not. Endpoints, whose failures are forgotten, are
+        locked before deliveries, both in ascending order.
+        """
+        parameters = _columns(settled) | {"endpoint_ids": list(endpoint_ids)}
+        count: int = (await self.session.execute(SETTLE_TAKEN, parameters)).scalar_one()
+        return count
 
     async def attempts_of(self, delivery_id: int) -> Sequence[WebhookAttempt]:
         """The attempts at a delivery, oldest first."""
@@ -219,7 +225,7 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
 
     async def _delete(self, ids: Sequence[int]) -> int:
         gone = delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids))
-        await self.session.execute(gone, execution_options={"synchronize_session": False})
+        await self.session.execute(gone, execution_options=_NO_SYNC)
         return len(ids)
 
 
@@ -231,44 +237,9 @@ _NEW: Mapping[str, TypeEngine[Any]] = {
     "payload": Text(),
 }
 _COLUMNS = [name for name in _NEW if name != "number"]
-_SENT = [getattr(WebhookDelivery, each.name) for each in fields(SentDelivery)]
-_RESULT = {each.name: WebhookDelivery.__table__.c[each.name].type for each in fields(Result)}
-_result_row = attrgetter(*_RESULT)
-_ATTEMPT = {each.name: WebhookAttempt.__table__.c[each.name].type for each in fields(NewAttempt)}
-_attempt_row = attrgetter(*_ATTEMPT)
+_NO_SYNC = {"synchronize_session": False}
 
-# The endpoints with something to send are found by skipping through the index, and each gives what it has room for:
-# a long queue of one costs the others nothing.
-_CLAIM = """
-WITH RECURSIVE waiting AS (
-    (SELECT webhook_config_id AS id FROM webhook_deliveries
-     WHERE status = 'pending' ORDER BY webhook_config_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT d.webhook_config_id FROM webhook_deliveries d
-            WHERE d.status = 'pending' AND d.webhook_config_id > w.id ORDER BY d.webhook_config_id LIMIT 1)
-    FROM waiting w WHERE w.id IS NOT NULL
-), room AS (
-    SELECT c.id,
-           CASE WHEN c.paused_until IS NULL THEN CAST(:per_endpoint AS integer) ELSE 1 END - (
-               SELECT count(*) FROM webhook_deliveries d
-               WHERE d.webhook_config_id = c.id AND d.lease_until > clock_timestamp()
-           ) AS free
-    FROM waiting w JOIN webhook_configurations c ON c.id = w.id
-    WHERE c.is_active
-      AND (c.retry_count > 0) = CAST(:failing AS boolean)
-      AND (c.paused_until IS NULL OR c.paused_until <= clock_timestamp())
-), due AS (
-    SELECT taken.id FROM (SELECT * FROM room ORDER BY room.id <= CAST(:after AS bigint), room.id) room
-    CROSS JOIN LATERAL (
-        SELECT d.id FROM webhook_deliveries d
-        WHERE d.webhook_config_id = room.id AND d.status = 'pending' AND d.next_run_at <= clock_timestamp()
-          AND (d.lease_until IS NULL OR d.lease_until <= clock_timestamp())
-        ORDER BY d.next_run_at, d.id LIMIT GREATEST(room.free, 0) FOR UPDATE SKIP LOCKED
-    ) taken
-    LIMIT CAST(:limit AS integer)
-)
-UPDATE webhook_deliveries d
-SET lease_until = clock_timestamp() + CAST(:lease AS interval), claimed_by = :holder, attempts = d.attempts + 1
-FROM due WHERE d.id = due.id
-RETURNING d.id, d.webhook_config_id, d.event_id, d.event_type, d.payload, d.attempts
-"""
+
+def _columns(settled: Sequence[Settled]) -> dict[str, list[Any]]:
+    """An array for each column."""
+    return dict(zip(Settled._fields, map(list, zip(*settled, strict=True)), strict=True))

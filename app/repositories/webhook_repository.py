@@ -1,6 +1,7 @@
 """Webhook endpoints: whose they are, which want an event, how they do."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -8,6 +9,24 @@ from sqlalchemy import func, select
 from app.models.user import User
 from app.models.webhook import WebhookConfiguration
 from app.repositories.base import Repository
+from app.repositories.webhook_statements import HEALTH, WRITE_HEALTH
+
+
+@dataclass(slots=True)
+class EndpointHealth:
+    """How a locked endpoint does, by the database's clock `now`; what is changed here, `write_health` writes."""
+
+    id: int
+    user_id: int
+    url: str
+    is_active: bool
+    retry_count: int
+    failing_since: datetime | None
+    paused_until: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    last_delivery_at: datetime | None
+    now: datetime
 
 
 class WebhookRepository(Repository[WebhookConfiguration]):
@@ -42,18 +61,16 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         )
         return await self.all_of(query.order_by(WebhookConfiguration.id).with_for_update(read=True, key_share=True))
 
-    async def named(self, ids: Collection[int]) -> dict[int, WebhookConfiguration]:
-        """Endpoints by id, as they are now."""
-        query = select(WebhookConfiguration).where(WebhookConfiguration.id.in_(ids))
-        return {row.id: row for row in await self.all_of(query)}
+    async def health(self, ids: Collection[int]) -> dict[int, EndpointHealth]:
+        """How endpoints do, by id, locked in ascending order; who writes their deliveries does not wait."""
+        rows = await self.session.execute(HEALTH, {"ids": list(ids)})
+        return {row[0]: EndpointHealth(*row) for row in rows}
 
-    async def locked(self, ids: Collection[int]) -> dict[int, WebhookConfiguration]:
-        """Endpoints by id, locked in ascending order; who writes their deliveries does not wait."""
-        query = select(WebhookConfiguration).where(WebhookConfiguration.id.in_(ids)).order_by(WebhookConfiguration.id)
-        rows = await self.session.scalars(
-            query.with_for_update(key_share=True), execution_options={"populate_existing": True}
-        )
-        return {row.id: row for row in rows}
+    async def write_health(self, endpoints: Collection[EndpointHealth]) -> None:
+        """Write how locked endpoints do now; any number by one statement."""
+        if endpoints:
+            columns = {name: [getattr(row, name) for row in endpoints] for name in _WRITTEN}
+            await self.session.execute(WRITE_HEALTH, columns)
 
     async def set(self, row: WebhookConfiguration, **values: object) -> None:
         """Change an endpoint that this transaction has locked, or made."""
@@ -69,3 +86,6 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         """The database's clock, which all of an endpoint's times are by."""
         instant: datetime = (await self.session.scalars(select(func.clock_timestamp()))).one()
         return instant
+
+
+_WRITTEN = [each.name for each in fields(EndpointHealth) if each.name not in {"user_id", "url", "now"}]

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -18,9 +18,8 @@ from app.core.database import DatabaseError, is_passing
 from app.core.faults import buggify
 from app.core.security import DecryptionFailed
 from app.domain.webhooks import Failure, Message, Reply, failing_room, free_slots
-from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.repositories.webhook_delivery_repository import DueDelivery
+from app.repositories.webhook_delivery_repository import DueDelivery, Room
 from app.services.webhook_fan_out import WEBHOOKS_TOPIC
 from app.services.webhook_outcomes import Outcome, record
 from app.services.webhook_secrets import WebhookSecrets
@@ -29,6 +28,8 @@ BATCH = 100
 SWEEP_SECONDS = 1.0
 # While every slot is taken: then attempts become slow, and give theirs up, without a word.
 FULL_SECONDS = 0.25
+# The longest that an outcome waits for others to be recorded with.
+GATHER_SECONDS = 0.01
 # What a lease outlasts the longest attempt by: the time to record it in.
 LEASE_MARGIN = timedelta(seconds=30)
 # Shorter than a loop is given to end.
@@ -47,25 +48,18 @@ class DeliveryLimits:
     per_endpoint: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A delivery that was claimed, until its outcome is recorded."""
+class Attempt(NamedTuple):
+    """A delivery that was claimed, while it is sent."""
 
     delivery: DueDelivery
-    endpoint: WebhookConfiguration
-    is_failing: bool
     begun: float
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """What tells it from every other: the delivery, and the claim that it was made under."""
-        return self.delivery.id, self.delivery.attempts
 
 
 class WebhookDeliveryService:
     """Any number may run, in any processes: a delivery is sent under a lease, which the database keeps.
 
     Where one dies, its leases end and others send again, under the same ids: a delivery comes at least once.
+    What came of many attempts is recorded in one transaction, with the claim of what is sent next.
     """
 
     def __init__(
@@ -88,11 +82,11 @@ class WebhookDeliveryService:
         self._stop_seconds = stop_seconds
         self._lease = timedelta(seconds=limits.timeout_seconds) + LEASE_MARGIN
         self._holder = secrets.token_hex(8)
-        self._under_way: dict[tuple[int, int], Attempt] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[Outcome], Attempt] = {}
         self._outcomes: deque[Outcome] = deque()
         self._is_wanted = asyncio.Event()
-        self._has_outcomes = asyncio.Event()
+        self._is_resting = False
+        self._gathering: asyncio.TimerHandle | None = None
         # The endpoint that was served last, of those that do well and of those that fail.
         self._last = {False: 0, True: 0}
 
@@ -101,31 +95,16 @@ class WebhookDeliveryService:
         await self._keys.get_ready()
         unsubscribe = self._broadcast.subscribe(WEBHOOKS_TOPIC, lambda _: self._is_wanted.set())
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_claiming())
-                group.create_task(self._keep_recording())
+            while True:
+                self._is_wanted.clear()
+                if not await self._passing(self._turn()):
+                    await self._rest()
         finally:
             unsubscribe()
             await self._wind_up()
 
-    async def _keep_claiming(self) -> None:
-        while True:
-            self._is_wanted.clear()
-            if await self._passing(self._claim()):
-                continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_SECONDS if self._free_slots() > 0 else FULL_SECONDS):
-                    await self._is_wanted.wait()
-
-    async def _keep_recording(self) -> None:
-        while True:
-            await self._has_outcomes.wait()
-            self._has_outcomes.clear()
-            while self._outcomes:
-                await self._passing(self._record())
-
-    async def _passing(self, work: Awaitable[int]) -> int:
-        """The count that some work with the database comes to; 0, after a rest, while there is no database."""
+    async def _passing(self, work: Awaitable[bool]) -> bool:
+        """What some work with the database comes to; False, after a rest, while there is no database."""
         try:
             return await work
         except (DatabaseError, OSError) as error:
@@ -133,63 +112,94 @@ class WebhookDeliveryService:
                 raise
             logger.warning("Webhooks wait for the database: {error}", error=type(error).__name__)
             await asyncio.sleep(REST_SECONDS)
-            return 0
+            return False
+
+    async def _rest(self) -> None:
+        """Wait until there may be something to claim, or enough to record."""
+        self._is_resting = True
+        self._heed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_SECONDS if self._free_slots() > 0 else FULL_SECONDS):
+                await self._is_wanted.wait()
+        self._is_resting = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+
+    def _heed(self) -> None:
+        """End the rest once as many attempts have ended as are under way, or the first of them did a moment ago."""
+        if not self._is_resting or not self._outcomes:
+            return
+        if len(self._outcomes) >= min(len(self._sending), BATCH):
+            self._is_wanted.set()
+        elif self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._is_wanted.set)
 
     def _free_slots(self) -> int:
         now = self._clock.monotonic()
-        return free_slots((now - attempt.begun for attempt in self._under_way.values()), self._limits.concurrency)
+        return free_slots((now - attempt.begun for attempt in self._sending.values()), self._limits.concurrency)
 
-    async def _claim(self) -> int:
-        """Claim what there is room for, and begin to send it; how many."""
+    def _rooms(self) -> dict[bool, Room]:
+        """What there is room for now, at endpoints that do well and at those that fail."""
         free = self._free_slots()
-        failing = sum(attempt.is_failing for attempt in self._under_way.values())
-        rooms = {False: free, True: failing_room(failing, free, self._limits.concurrency)}
+        failing = sum(attempt.delivery.is_failing for attempt in self._sending.values())
+        limits = {False: free, True: failing_room(failing, free, self._limits.concurrency)}
+        return {is_failing: Room(min(limit, BATCH), self._last[is_failing]) for is_failing, limit in limits.items()}
+
+    async def _turn(self) -> bool:
+        """Record what has ended, claim what there is room for, and begin to send that; whether more may wait.
+
+        What cannot be recorded is kept for the next turn.
+        """
+        ended, rooms = list(islice(self._outcomes, BATCH)), self._rooms()
         async with self._uow() as work:
-            claimed = {
-                is_failing: await work.deliveries.claim(
-                    self._holder,
-                    min(room, BATCH),
-                    self._lease,
-                    failing=is_failing,
-                    per_endpoint=self._limits.per_endpoint,
-                    after=self._last[is_failing],
-                )
-                for is_failing, room in rooms.items()
-            }
-            ids = {delivery.webhook_config_id for deliveries in claimed.values() for delivery in deliveries}
-            endpoints = await work.webhooks.named(ids) if ids else {}
-        begun = self._clock.monotonic()
-        attempts = [
-            Attempt(delivery, endpoints[delivery.webhook_config_id], is_failing, begun)
-            for is_failing, deliveries in claimed.items()
-            for delivery in deliveries
-        ]
-        self._under_way |= {attempt.key: attempt for attempt in attempts}
-        for is_failing, deliveries in claimed.items():
-            self._last[is_failing] = _last_served(self._last[is_failing], deliveries)
-        if attempts:
+            if ended:
+                await record(work, ended)
+            claimed = await work.deliveries.claim(
+                self._holder,
+                self._lease,
+                well=rooms[False],
+                failing=rooms[True],
+                per_endpoint=self._limits.per_endpoint,
+            )
+        for _ in ended:
+            self._outcomes.popleft()
+        if ended:
+            await buggify("webhook.recorded")
+        if claimed:
             await buggify("webhook.claimed")
-        for attempt in attempts:
-            self._begin(attempt)
-        return len(attempts)
+        for delivery in claimed:
+            self._begin(delivery)
+        most = max(self._serve(claimed, is_failing=False), self._serve(claimed, is_failing=True))
+        return len(self._outcomes) >= BATCH or most == BATCH <= self._free_slots()
 
-    def _begin(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._send(attempt))
-        self._sending.add(task)
-        task.add_done_callback(partial(self._end, attempt))
+    def _serve(self, claimed: Sequence[DueDelivery], *, is_failing: bool) -> int:
+        """Begin the next turn of endpoints, of those that do well or fail, where this claim ended; how many it took."""
+        endpoints = [delivery.endpoint.id for delivery in claimed if delivery.is_failing is is_failing]
+        self._last[is_failing] = _last_served(self._last[is_failing], endpoints)
+        return len(endpoints)
 
-    def _end(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    def _begin(self, delivery: DueDelivery) -> None:
+        task = asyncio.create_task(self._send(delivery))
+        self._sending[task] = Attempt(delivery, self._clock.monotonic())
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Outcome]) -> None:
+        attempt = self._sending.pop(task)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             # Its slot is free again; its lease ends by itself.
-            del self._under_way[attempt.key]
-            logger.opt(exception=error).error("Webhook delivery {id} could not be sent", id=attempt.delivery.id)
+            delivery_id = attempt.delivery.id
+            logger.opt(exception=error).error("Webhook delivery {id} could not be sent", id=delivery_id)
+            return
+        self._outcomes.append(task.result())
+        self._heed()
 
-    async def _send(self, attempt: Attempt) -> None:
-        """Send once, whatever comes of it, and leave the outcome to be recorded."""
-        delivery, endpoint, now = attempt.delivery, attempt.endpoint, self._clock.now()
+    async def _send(self, delivery: DueDelivery) -> Outcome:
+        """Send once, whatever comes of it."""
+        endpoint, now, begun = delivery.endpoint, self._clock.now(), self._clock.monotonic()
         headers: Mapping[str, str] = {}
-        begun = self._clock.monotonic()
         try:
             message = Message(
                 event_id=delivery.event_id,
@@ -207,21 +217,7 @@ class WebhookDeliveryService:
             reply = await self._post(endpoint.url, message.body, headers)
         await buggify("webhook.answered")
         duration_ms = round((self._clock.monotonic() - begun) * 1000)
-        outcome = Outcome(delivery.id, endpoint.id, delivery.attempts, endpoint.url, headers, reply, duration_ms)
-        self._outcomes.append(outcome)
-        self._has_outcomes.set()
-
-    async def _record(self) -> int:
-        """Write down the oldest outcomes; how many. They are kept until that has committed."""
-        batch = list(islice(self._outcomes, BATCH))
-        async with self._uow() as work:
-            await record(work, batch)
-        for outcome in batch:
-            self._outcomes.popleft()
-            self._under_way.pop((outcome.delivery_id, outcome.number), None)
-        self._is_wanted.set()
-        await buggify("webhook.recorded")
-        return len(batch)
+        return Outcome(delivery, headers, reply, duration_ms)
 
     async def _wind_up(self) -> None:
         """Give what is under way a moment to end, record it, and let go of the rest."""
@@ -232,21 +228,25 @@ class WebhookDeliveryService:
         await asyncio.gather(*self._sending, return_exceptions=True)
         try:
             while self._outcomes:
-                await self._record()
+                await self._record_last()
         finally:
             await self._let_go()
 
+    async def _record_last(self) -> None:
+        """Record what has ended, and claim nothing more."""
+        ended = list(islice(self._outcomes, BATCH))
+        async with self._uow() as work:
+            await record(work, ended)
+        for _ in ended:
+            self._outcomes.popleft()
+
     async def _let_go(self) -> None:
-        """Leave what is still under way to others, who send it at once."""
-        left = [delivery_id for delivery_id, _ in self._under_way]
-        self._under_way.clear()
-        if left:
-            async with self._uow() as work:
-                await work.deliveries.let_go(self._holder, left)
+        """Leave what was claimed and not recorded to others, who send it at once."""
+        async with self._uow() as work:
+            if await work.deliveries.let_go(self._holder):
                 work.hint(WEBHOOKS_TOPIC, b"")
 
 
-def _last_served(last: int, deliveries: Sequence[DueDelivery]) -> int:
+def _last_served(last: int, endpoints: Sequence[int]) -> int:
     """The endpoint that a claim ended with which began after `last`."""
-    served = (delivery.webhook_config_id for delivery in deliveries)
-    return max(served, key=lambda webhook_id: (webhook_id <= last, webhook_id), default=last)
+    return max(endpoints, key=lambda webhook_id: (webhook_id <= last, webhook_id), default=last)

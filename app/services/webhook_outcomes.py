@@ -1,9 +1,9 @@
 """What came of attempts at webhooks, written down: the delivery, the attempt, and how its endpoint does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from secrets import SystemRandom
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -12,30 +12,17 @@ from app.core.metrics import WEBHOOK_ATTEMPTS, WEBHOOKS_DISABLED
 from app.domain.enums import DeliveryStatus
 from app.domain.lifecycle import DELIVERY_MOVES, advance
 from app.domain.webhooks import Health, Reply, disabled_event, kept_headers, next_delay
-from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWork
-from app.repositories.webhook_delivery_repository import NewAttempt, Result, SentDelivery
+from app.repositories.webhook_delivery_repository import DueDelivery, Settled
+from app.repositories.webhook_repository import EndpointHealth
 
-_ENDPOINT_COLUMNS = (
-    "is_active",
-    "retry_count",
-    "failing_since",
-    "paused_until",
-    "disabled_at",
-    "disabled_reason",
-    "last_delivery_at",
-)
 _chance = SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One attempt that has ended; `number` is the claim that it was made under, and so its fence."""
+class Outcome(NamedTuple):
+    """One attempt that has ended."""
 
-    delivery_id: int
-    webhook_id: int
-    number: int
-    url: str
+    delivery: DueDelivery
     headers: Mapping[str, str]
     reply: Reply
     duration_ms: int
@@ -46,69 +33,64 @@ async def record(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
 
     One whose delivery was claimed again, or recorded before, is left out. Endpoints are locked before deliveries.
     """
-    endpoints = await work.webhooks.locked({outcome.webhook_id for outcome in outcomes})
-    deliveries = await work.deliveries.sent([outcome.delivery_id for outcome in outcomes])
-    now = await work.webhooks.now()
-    counted = []
+    endpoint_ids = {outcome.delivery.endpoint.id for outcome in outcomes}
+    if all(outcome.reply.is_success for outcome in outcomes):
+        count = await work.deliveries.settle_taken([_settled(outcome) for outcome in outcomes], endpoint_ids)
+        WEBHOOK_ATTEMPTS.labels("delivered").inc(count)
+        return
+    endpoints = await work.webhooks.health(endpoint_ids)
+    numbers = await work.deliveries.under_way([outcome.delivery.id for outcome in outcomes])
+    settled: list[Settled] = []
+    judged: dict[int, EndpointHealth] = {}
     for outcome in outcomes:
-        delivery, endpoint = deliveries.get(outcome.delivery_id), endpoints.get(outcome.webhook_id)
-        if delivery is None or endpoint is None or not _is_under_way(delivery, outcome):
+        delivery, endpoint = outcome.delivery, endpoints.get(outcome.delivery.endpoint.id)
+        if endpoint is None or numbers.get(delivery.id) != delivery.attempts:
             continue
         WEBHOOK_ATTEMPTS.labels(outcome.reply.error or "delivered").inc()
         _log(outcome)
-        counted.append((_result(delivery, outcome.reply, now), _attempt(outcome)))
-        _judge(work, endpoint, outcome, now)
-    await work.webhooks.write_together(list(endpoints.values()), _ENDPOINT_COLUMNS)
-    await work.deliveries.settle([result for result, _ in counted], [attempt for _, attempt in counted])
-
-
-def _is_under_way(delivery: SentDelivery, outcome: Outcome) -> bool:
-    is_pending = delivery.status is DeliveryStatus.PENDING
-    return is_pending and delivery.lease_until is not None and delivery.attempts == outcome.number
+        settled.append(_settled(outcome))
+        _judge(work, endpoint, outcome)
+        judged[endpoint.id] = endpoint
+    await work.webhooks.write_health(judged.values())
+    await work.deliveries.settle(settled)
 
 
 def _log(outcome: Outcome) -> None:
     """What is told to the endpoint's owner in a vaguer word is logged in its own."""
     failure = outcome.reply.failure
     if failure is not None and failure.told != failure.value:
-        logger.info("Webhook delivery {id}: {failure}", id=outcome.delivery_id, failure=failure.value)
+        logger.info("Webhook delivery {id}: {failure}", id=outcome.delivery.id, failure=failure.value)
 
 
-def _attempt(outcome: Outcome) -> NewAttempt:
-    return NewAttempt(
-        delivery_id=outcome.delivery_id,
-        number=outcome.number,
-        url=outcome.url,
+def _settled(outcome: Outcome) -> Settled:
+    """The end of a delivery, or how long it waits to be tried again; and the attempt."""
+    delivery, reply, wait = outcome.delivery, outcome.reply, None
+    if not reply.is_success:
+        wait = next_delay(delivery.attempts - delivery.attempts_before, reply, _chance.random())
+    status = DeliveryStatus.PENDING
+    if wait is None:
+        end = DeliveryStatus.DELIVERED if reply.is_success else DeliveryStatus.FAILED
+        status = advance(DELIVERY_MOVES, status, end)
+    return Settled(
+        id=delivery.id,
+        number=delivery.attempts,
+        status=status,
+        wait=None if wait is None else timedelta(seconds=wait),
+        url=delivery.endpoint.url,
         request_headers=encode(kept_headers(outcome.headers)).decode(),
-        response_code=outcome.reply.status,
-        response_body=outcome.reply.body,
-        error=outcome.reply.error,
+        response_code=reply.status,
+        response_body=reply.body,
+        error=reply.error,
         duration_ms=outcome.duration_ms,
     )
 
 
-def _result(delivery: SentDelivery, reply: Reply, now: datetime) -> Result:
-    """The end of a delivery, or when it is tried again."""
-    status, wait = DeliveryStatus.DELIVERED, None
-    if not reply.is_success:
-        wait = next_delay(delivery.attempts - delivery.attempts_before, reply, _chance.random())
-        status = DeliveryStatus.FAILED if wait is None else DeliveryStatus.PENDING
-    return Result(
-        id=delivery.id,
-        status=status if status is delivery.status else advance(DELIVERY_MOVES, delivery.status, status),
-        response_code=reply.status,
-        response_body=reply.body,
-        last_error=reply.error,
-        next_run_at=None if wait is None else now + timedelta(seconds=wait),
-        delivered_at=now if reply.is_success else None,
-    )
-
-
-def _judge(work: UnitOfWork, endpoint: WebhookConfiguration, outcome: Outcome, now: datetime) -> None:
+def _judge(work: UnitOfWork, endpoint: EndpointHealth, outcome: Outcome) -> None:
     """How the endpoint does after one more attempt; what was sent to where it no longer is says nothing."""
+    now = endpoint.now
     if outcome.reply.is_success:
         endpoint.last_delivery_at = now
-    if not endpoint.is_active or endpoint.url != outcome.url:
+    if not endpoint.is_active or endpoint.url != outcome.delivery.endpoint.url:
         return
     health = Health(endpoint.retry_count, endpoint.failing_since).after(outcome.reply, now)
     endpoint.retry_count, endpoint.failing_since = health.failures, health.failing_since

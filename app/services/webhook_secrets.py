@@ -4,14 +4,34 @@ import asyncio
 import secrets
 from datetime import datetime
 from functools import lru_cache
+from typing import Protocol
 
 from app.core.security import Cipher
 from app.domain.webhooks import SECRET_BYTES, generated_secret
-from app.models.webhook import WebhookConfiguration
 
 # How many secrets are kept open in memory: opening one costs as much as signing ten bodies.
 KEPT_OPEN = 4096
 HINT_LENGTH = 4
+
+
+class Sealed(Protocol):
+    """The secrets of an endpoint as they are stored."""
+
+    @property
+    def id(self) -> int:
+        """The endpoint, for which alone they were sealed."""
+
+    @property
+    def secret(self) -> str:
+        """The present one."""
+
+    @property
+    def secret_previous(self) -> str | None:
+        """The one before."""
+
+    @property
+    def previous_until(self) -> datetime | None:
+        """Until when the one before counts too."""
 
 
 class WebhookSecrets:
@@ -37,7 +57,7 @@ class WebhookSecrets:
         sealed = self._cipher.encrypt(secret, context=_context(webhook_id))
         return {"secret": sealed, "secret_hint": secret[-HINT_LENGTH:]}
 
-    def signing(self, endpoint: WebhookConfiguration, now: datetime) -> tuple[str, ...]:
+    def signing(self, endpoint: Sealed, now: datetime) -> tuple[str, ...]:
         """What signs at an instant: the present secret, then the one before while both count; DecryptionFailed."""
         signing = [self._open(endpoint.secret, endpoint.id)]
         if endpoint.secret_previous and endpoint.previous_until and now < endpoint.previous_until:

@@ -1,5 +1,6 @@
 """Claims of webhook deliveries: once each, within an endpoint's room, again once a lease is over."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from app.domain.enums import DeliveryStatus
 from app.domain.events import Event, EventType
 from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWorkFactory
-from app.repositories.webhook_delivery_repository import NewDelivery
+from app.repositories.webhook_delivery_repository import DueDelivery, NewDelivery, Room
 from tests.factories import Person
 
 LEASE = timedelta(seconds=40)
@@ -36,11 +37,17 @@ async def create_endpoint(uow: UnitOfWorkFactory, user: Person, deliveries: int,
     return endpoint.id
 
 
+async def claim_of(uow: UnitOfWorkFactory, holder: str, *, well: int = 0, failing: int = 0) -> Sequence[DueDelivery]:
+    """Claim up to so many deliveries of endpoints that do well, and of those that fail."""
+    async with uow() as work:
+        return await work.deliveries.claim(holder, LEASE, well=Room(well), failing=Room(failing), per_endpoint=4)
+
+
 async def claim(uow: UnitOfWorkFactory, *, limit: int = 100, failing: bool = False) -> list[int]:
     """Claim, and tell whose endpoints the deliveries are."""
-    async with uow() as work:
-        rows = await work.deliveries.claim("me", limit, LEASE, failing=failing, per_endpoint=4)
-    return [row.webhook_config_id for row in rows]
+    rows = await claim_of(uow, "me", failing=limit) if failing else await claim_of(uow, "me", well=limit)
+    assert {row.is_failing for row in rows} <= {failing}
+    return [row.endpoint.id for row in rows]
 
 
 async def test_each_is_claimed_once_and_no_endpoint_takes_more_than_its_room(
@@ -61,13 +68,11 @@ async def test_a_delivery_is_written_once_per_endpoint_and_event(uow: UnitOfWork
 
 async def test_one_whose_holder_died_comes_again_with_a_higher_fence(uow: UnitOfWorkFactory, user: Person) -> None:
     await create_endpoint(uow, user, 1)
-    async with uow() as work:
-        first = await work.deliveries.claim("dead", 9, LEASE, failing=False, per_endpoint=4)
+    first = await claim_of(uow, "dead", well=9)
     assert await claim(uow) == []
     async with uow() as work:
         await work.session.execute(text("UPDATE webhook_deliveries SET lease_until = clock_timestamp()"))
-    async with uow() as work:
-        again = await work.deliveries.claim("me", 9, LEASE, failing=False, per_endpoint=4)
+    again = await claim_of(uow, "me", well=9)
     assert [row.id for row in again] == [row.id for row in first]
     assert [row.attempts for row in again] == [2]
 
@@ -81,6 +86,28 @@ async def test_failing_endpoints_are_claimed_apart(uow: UnitOfWorkFactory, user:
     failing = await create_endpoint(uow, user, 1, retry_count=1)
     assert await claim(uow) == []
     assert await claim(uow, failing=True) == [failing]
+
+
+async def test_one_claim_takes_both_kinds_each_within_its_limit(
+    uow: UnitOfWorkFactory, user: Person, other_user: Person
+) -> None:
+    well = await create_endpoint(uow, user, 4)
+    failing = await create_endpoint(uow, other_user, 4, retry_count=1)
+    claimed = [(row.endpoint.id, row.is_failing) for row in await claim_of(uow, "me", well=3, failing=2)]
+    assert sorted(claimed) == sorted([(well, False)] * 3 + [(failing, True)] * 2)
+    assert len(await claim_of(uow, "me", well=9, failing=9)) == 3
+    assert await claim_of(uow, "me") == []
+
+
+async def test_leases_end_for_their_holder_alone(uow: UnitOfWorkFactory, user: Person) -> None:
+    await create_endpoint(uow, user, 4)
+    mine, others = await claim_of(uow, "me", well=1), await claim_of(uow, "another", well=1)
+    async with uow() as work:
+        assert await work.deliveries.let_go("me") == 1
+        assert await work.deliveries.let_go("me") == 0
+    again = {row.id: row.attempts for row in await claim_of(uow, "me", well=9)}
+    assert again[mine[0].id] == 2
+    assert others[0].id not in again
 
 
 async def test_an_open_breaker_lets_one_probe_through(uow: UnitOfWorkFactory, user: Person) -> None:

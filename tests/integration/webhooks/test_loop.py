@@ -13,10 +13,12 @@ from app.core.outbound_http import OutboundHttp, OutboundLimits
 from app.domain.enums import DeliveryStatus
 from app.models.event import Event
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from app.repositories.webhook_delivery_repository import Room
 from app.services import webhook_delivery_service
 from app.services.event_relay_service import EventRelayService
 from app.services.webhook_delivery_service import DeliveryLimits, WebhookDeliveryService
 from app.services.webhook_fan_out import fan_out
+from app.services.webhook_outcomes import Outcome, record
 from app.services.webhook_secrets import WebhookSecrets
 from tests.factories import Person
 from tests.integration.webhooks.endpoints import change, create_endpoint, deliveries_of, emit
@@ -100,6 +102,44 @@ async def test_what_is_asked_for_while_it_is_relayed_past_an_endpoint_is_sent(
     assert await EventRelayService(uow, container.broadcast, fan_out=[fan_out, ask]).relay()
     (row,) = await deliveries_of(uow, endpoint.id)
     assert row["status"] == DeliveryStatus.PENDING
+
+
+async def test_what_ends_together_is_recorded_together_and_waits_for_nobody_that_hangs(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    other_user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches: list[int] = []
+
+    async def counted(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
+        batches.append(len(outcomes))
+        await record(work, outcomes)
+
+    monkeypatch.setattr(webhook_delivery_service, "record", counted)
+    receiver.hang("/stuck")
+    stuck = await create_endpoint(uow, keys, other_user.id, receiver.url("/stuck"))
+    await emit(uow, other_user.id)
+    made = [await create_endpoint(uow, keys, user.id, receiver.url(f"/{n}")) for n in range(8)]
+    await emit(uow, user.id, EVENTS)
+
+    async def are_delivered() -> bool:
+        rows = [row for endpoint in made for row in await deliveries_of(uow, endpoint.id)]
+        return len(rows) == EVENTS * len(made) and all(row["status"] == DeliveryStatus.DELIVERED for row in rows)
+
+    await relay_all(relays)
+    async with delivering(container, http, keys):
+        await until(are_delivered, seconds=60)
+        (row,) = await deliveries_of(uow, stuck.id)
+        assert row["lease_until"] is not None
+        receiver.released.set()
+    assert sum(batches) > EVENTS * len(made)
+    assert len(batches) < sum(batches) / 2
 
 
 async def test_when_it_ends_what_is_under_way_is_finished(
@@ -212,10 +252,9 @@ async def test_endpoints_take_turns_where_there_is_room_for_few(
     await relay_all(relays)
     served: list[int] = []
     while len(served) < 8:
+        room = Room(2, served[-1] if served else 0)
         async with uow() as work:
-            rows = await work.deliveries.claim(
-                "me", 2, LEASE, failing=False, per_endpoint=1, after=served[-1] if served else 0
-            )
-            served += [row.webhook_config_id for row in rows]
-            await work.deliveries.let_go("me", [row.id for row in rows])
+            rows = await work.deliveries.claim("me", LEASE, well=room, failing=Room(0), per_endpoint=1)
+            served += [row.endpoint.id for row in rows]
+            await work.deliveries.let_go("me")
     assert served == [endpoint.id for endpoint in made] * 2
