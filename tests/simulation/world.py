@@ -169,8 +169,9 @@ class World:
                 not self.late
                 and await self.checks.is_settled()
                 and all(process.engine.is_idle for process in self.processes)
+                and any(process.token is not None for process in self.processes)
             )
-            # What the last round armed is watched from the next one on.
+            # What the last round armed is watched from the next one on, by the engine that holds the lease.
             if is_settled and was_settled:
                 return
             was_settled = is_settled
