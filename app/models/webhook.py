@@ -37,6 +37,7 @@ class WebhookDelivery(Base, Timestamped):
     """One event for one endpoint; `payload` is the exact text that is signed and sent at every attempt.
 
     `attempts` counts claims, and so fences them; `attempts_before` are those made before it was asked for again.
+    Each claim and each outcome is written to every index, so there are no more than are needed.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -45,7 +46,7 @@ class WebhookDelivery(Base, Timestamped):
     webhook_config_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("webhook_configurations.id", ondelete="CASCADE")
     )
-    event_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("events.id"), index=True)
+    event_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("events.id"))
     event_type: Mapped[str] = mapped_column(String(32))
     payload: Mapped[str] = mapped_column(Text)
     status: Mapped[DeliveryStatus] = mapped_column(StoredEnum(DeliveryStatus))
@@ -75,9 +76,7 @@ class WebhookDelivery(Base, Timestamped):
             "lease_until",
             postgresql_where=text("lease_until IS NOT NULL"),
         ),
-        Index("ix_webhook_deliveries_webhook_config_id_id", "webhook_config_id", "id"),
         Index("ix_webhook_deliveries_webhook_config_id_status_id", "webhook_config_id", "status", "id"),
-        Index("ix_webhook_deliveries_created_at", "created_at"),
     )
 
 

@@ -185,9 +185,7 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
     ) -> Sequence[WebhookDelivery]:
         """A page of an endpoint's deliveries, newest first."""
         query = select(WebhookDelivery).where(WebhookDelivery.webhook_config_id == webhook_id)
-        if statuses:
-            query = query.where(WebhookDelivery.status.in_(statuses))
-        return await self.page(query, before=before, limit=limit)
+        return await self.page_of_statuses(query, statuses or DeliveryStatus, before=before, limit=limit)
 
     async def owned(self, user_id: int, delivery_id: int, *, for_update: bool = False) -> WebhookDelivery | None:
         """A delivery of a user's endpoint; None for another's."""
@@ -212,15 +210,19 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
 
     async def delete_of(self, webhook_id: int, limit: int) -> int:
         """Delete up to `limit` deliveries of an endpoint, with their attempts; how many went."""
-        some = select(WebhookDelivery.id).where(WebhookDelivery.webhook_config_id == webhook_id)
-        ids = await self.session.scalars(some.order_by(WebhookDelivery.id).limit(limit).with_for_update())
+        some = select(WebhookDelivery.id).where(WebhookDelivery.webhook_config_id == webhook_id).limit(limit)
+        locked = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(some.scalar_subquery()))
+        ids = await self.session.scalars(locked.order_by(WebhookDelivery.id).with_for_update())
         return await self._delete(ids.all())
 
     async def purge(self, older_than: timedelta, limit: int) -> int:
-        """Delete up to `limit` deliveries, with their attempts, older than given; how many went."""
-        old = select(WebhookDelivery.id).where(WebhookDelivery.created_at < func.clock_timestamp() - older_than)
+        """Delete of the `limit` oldest deliveries those older than given, with their attempts; how many went."""
+        oldest = select(WebhookDelivery.id).order_by(WebhookDelivery.id).limit(limit).scalar_subquery()
+        old = select(WebhookDelivery.id).where(
+            WebhookDelivery.id.in_(oldest), WebhookDelivery.created_at < func.clock_timestamp() - older_than
+        )
         # Whose outcome is being recorded is left to the next time.
-        free = old.order_by(WebhookDelivery.id).limit(limit).with_for_update(skip_locked=True)
+        free = old.order_by(WebhookDelivery.id).with_for_update(skip_locked=True)
         return await self._delete((await self.session.scalars(free)).all())
 
     async def _delete(self, ids: Sequence[int]) -> int:

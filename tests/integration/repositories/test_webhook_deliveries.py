@@ -124,11 +124,23 @@ async def test_an_endpoint_that_is_off_keeps_its_deliveries(uow: UnitOfWorkFacto
     assert await claim(uow) == []
 
 
-async def test_old_deliveries_are_purged(uow: UnitOfWorkFactory, user: Person) -> None:
-    await create_endpoint(uow, user, 2)
+async def test_old_deliveries_are_purged_the_oldest_first(uow: UnitOfWorkFactory, user: Person) -> None:
+    endpoint = await create_endpoint(uow, user, 4)
+    month = timedelta(days=30)
     async with uow() as work:
-        assert await work.deliveries.purge(timedelta(days=30), 100) == 0
-        assert await work.deliveries.purge(timedelta(0), 1) == 1
+        assert await work.deliveries.purge(month, 100) == 0
+    older = text("""
+        UPDATE webhook_deliveries SET created_at = created_at - interval '31 days'
+        WHERE id < (SELECT max(id) FROM webhook_deliveries)
+    """)
+    async with uow() as work:
+        await work.session.execute(older)
+        before = [row.id for row in await work.deliveries.of_endpoint(endpoint, statuses=None, before=None, limit=9)]
+    for gone, left in ((2, before[:2]), (1, before[:1]), (0, before[:1])):
+        async with uow() as work:
+            assert await work.deliveries.purge(month, 2) == gone
+            rows = await work.deliveries.of_endpoint(endpoint, statuses=None, before=None, limit=9)
+        assert [row.id for row in rows] == left
 
 
 async def test_another_users_endpoint_and_delivery_are_not_there(
