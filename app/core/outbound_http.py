@@ -127,6 +127,8 @@ class OutboundHttp:
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                # An answer is kept as it came: compressed, nobody could read it.
+                headers={"Accept-Encoding": "identity"},
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -100,4 +100,5 @@ async def test_the_bytes_and_headers_arrive_as_given() -> None:
         await http.post(f"http://127.0.0.1:{port}/hook", b'{"a": 1}', {"webhook-id": "evt_1"})
     assert heard[0].startswith(b"POST /hook HTTP/1.1\r\n")
     assert b"webhook-id: evt_1\r\n" in heard[0]
+    assert heard[0].lower().count(b"accept-encoding") == heard[0].count(b"Accept-Encoding: identity\r\n") == 1
     assert heard[0].endswith(b'{"a": 1}')
