@@ -1,14 +1,18 @@
 """Webhooks: what the delivery loop gets done against its HTTP client alone, and what endpoints that hang do to others.
 
-The receiver is a process of its own, on loopback.
+Alone, the client posts the same bodies with the same signed headers, over the same connector with the same limits, to
+the same endpoints, as many at a time; it neither claims nor records. The two take turns, so that whatever else the
+machine does meets both. The receiver is a process of its own on loopback, and the database one on the same machine:
+where all of them share few cores, time by the wall is mostly theirs, and processor time tells what the process itself
+needs. What a process does once in its life, as deriving the keys of secrets, is done before.
 """
 
 import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +34,9 @@ from tests.factories import create_person
 from tests.integration.websocket.market import Desk
 from tests.postgres import private_server
 
-USERS, ENDPOINTS_EACH, EVENTS_EACH = 10, 5, 100
+USERS, ENDPOINTS_EACH, EVENTS_EACH, ROUNDS = 10, 5, 100, 5
 ENDPOINTS = USERS * ENDPOINTS_EACH
-DELIVERIES = ENDPOINTS * EVENTS_EACH
+DELIVERIES = ENDPOINTS * EVENTS_EACH * ROUNDS
 SECRET = "the-secret-of-the-benchmark"  # noqa: S105 - no secret
 SECONDS, PAUSE = 8.0, 0.05
 LOOK_SECONDS, PATIENCE_SECONDS = 0.05, 120.0
@@ -69,6 +73,22 @@ def receive() -> None:
     asyncio.run(listen())
 
 
+@dataclass(slots=True)
+class Spent:
+    """What deliveries have taken so far: seconds by the wall, and of the processor in this process."""
+
+    wall: float = 0.0
+    processor: float = 0.0
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Add what the block takes."""
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        self.wall += time.perf_counter() - wall
+        self.processor += time.process_time() - processor
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """Settings on a migrated database, a connection to it, and where the receiver is."""
@@ -78,9 +98,12 @@ class Bench:
     receiver: str
 
     @asynccontextmanager
-    async def running(self, *groups: Group) -> AsyncIterator[Container]:
-        """A process with some groups of loops."""
+    async def running(self, *groups: Group, ready_for: int | None = None) -> AsyncIterator[Container]:
+        """A process with some groups of loops; one that has been up for a while can open the secrets of a user."""
         async with bootstrap(self.settings, groups=frozenset({Group.SHARED, *groups})) as container:
+            if ready_for is not None:
+                (endpoint, *_) = await container.webhooks.get_active_webhooks(ready_for, "trade.updated")
+                await container.webhooks.verify(ready_for, endpoint.id, None, {}, "")
             supervisor = Supervisor(container.loops)
             supervisor.start()
             yield container
@@ -104,28 +127,33 @@ class Bench:
             while await self.sql.fetchval(query):  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def throughput(self) -> tuple[float, float]:
-        """Deliveries a second by the loop, and by the client alone with the same bodies and as many at a time."""
+    async def throughput(self) -> tuple[Spent, Spent]:
+        """What DELIVERIES take: by the loop, and by the client alone."""
+        ours, alone = Spent(), Spent()
+        async with self.running() as container:
+            users = await self.people(container, hanging=0)
+        for _ in range(ROUNDS):
+            await self._fill(users)
+            waiting = await self.sql.fetch(_WAITING)
+            await self._alone(waiting, alone)
+            async with self.running(Group.DELIVERY, ready_for=users[0]):
+                with ours.counted():
+                    await self.until_none("SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT 1")
+        return ours, alone
+
+    async def _fill(self, users: Sequence[int]) -> None:
+        """Have EVENTS_EACH deliveries wait for each endpoint of the users."""
         async with self.running(Group.RELAY) as container:
             desk = Desk(container.uow, container.directory)
-            for user_id in await self.people(container, hanging=0):
+            for user_id in users:
                 await desk.note(user_id, times=EVENTS_EACH)
             await self.until_none("SELECT 1 FROM events WHERE fanned_out_at IS NULL LIMIT 1")
-        rows = await self.sql.fetch(
-            "SELECT d.*, c.url FROM webhook_deliveries d JOIN webhook_configurations c ON c.id = d.webhook_config_id"
-        )
-        alone = await self._alone(rows)
-        async with self.running(Group.DELIVERY):
-            began = time.perf_counter()
-            await self.until_none("SELECT 1 FROM webhook_deliveries WHERE status = 'pending' LIMIT 1")
-            took = time.perf_counter() - began
-        return len(rows) / took, alone
 
-    async def _alone(self, rows: Sequence[asyncpg.Record]) -> float:
-        """Deliveries a second by the client, that many at a time in all and at each endpoint."""
-        http = OutboundHttp(OutboundLimits(allow_local=True))
+    async def _alone(self, deliveries: Sequence[asyncpg.Record], spent: Spent) -> None:
+        """Send deliveries by the client, as many at a time at each endpoint."""
+        http = OutboundHttp(OutboundLimits(self.settings.webhook_timeout_seconds, allow_local=True))
         by_endpoint: dict[str, list[asyncpg.Record]] = {}
-        for delivery in rows:
+        for delivery in deliveries:
             by_endpoint.setdefault(delivery["url"], []).append(delivery)
 
         async def send(waiting: list[asyncpg.Record]) -> None:
@@ -145,12 +173,10 @@ class Bench:
                 if not reply.is_success:
                     raise RuntimeError(reply.error)
 
-        began = time.perf_counter()
         each = self.settings.webhook_concurrency_per_endpoint
-        await asyncio.gather(*(send(waiting) for waiting in by_endpoint.values() for _ in range(each)))
-        took = time.perf_counter() - began
+        with spent.counted():
+            await asyncio.gather(*(send(waiting) for waiting in by_endpoint.values() for _ in range(each)))
         await http.aclose()
-        return len(rows) / took
 
     async def p95(self, *, hanging: int) -> float:
         """Milliseconds from an event to its arrival at endpoints that take, 95 of 100, under a steady load."""
@@ -172,12 +198,18 @@ class Bench:
         return percentile([(at - made_at[event]) * 1000 for event, at in came if event in made_at], 0.95)
 
 
+_WAITING = """
+SELECT d.*, c.url FROM webhook_deliveries d JOIN webhook_configurations c ON c.id = d.webhook_config_id
+WHERE d.status = 'pending'
+"""
+
+
 async def _keep_nothing(*_: object) -> None:
     """An answer that nobody asks for again need not be kept."""
 
 
 async def rows() -> list[dict[str, Any]]:
-    """Measure; about a minute."""
+    """Measure; about two minutes."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marqetfi-bench-")))
         url = stack.enter_context(private_server())
@@ -192,19 +224,26 @@ async def rows() -> list[dict[str, Any]]:
         ours, alone = await bench.throughput()
         healthy = await bench.p95(hanging=0)
         beside_hanging = await bench.p95(hanging=(ENDPOINTS_EACH + 1) // 2)
+    work = f"webhooks: {DELIVERIES:,} deliveries to {ENDPOINTS} endpoints"
     isolated = row("webhooks: p95 beside endpoints of which half hang", beside_hanging, "ms", healthy, ISOLATION_TARGET)
     return [
-        {
-            "name": f"webhooks: {DELIVERIES:,} deliveries to {ENDPOINTS} endpoints",
-            "value": round(ours),
-            "unit": "deliveries/s",
-            "floor": round(alone),
-            "ratio": round(ours / alone, 2),
-            "target": THROUGHPUT_TARGET,
-            "met": ours >= THROUGHPUT_TARGET * alone,
-        },
+        _rate(work, "deliveries/s", ours.wall, alone.wall),
+        _rate(f"{work}, by processor time", "deliveries/s", ours.processor, alone.processor),
         isolated | {"met": beside_hanging <= ISOLATION_TARGET * healthy},
     ]
+
+
+def _rate(name: str, unit: str, ours: float, alone: float) -> dict[str, Any]:
+    """A row of how many deliveries there were in each second, from the seconds that they all took."""
+    return {
+        "name": name,
+        "value": round(DELIVERIES / ours),
+        "unit": unit,
+        "floor": round(DELIVERIES / alone),
+        "ratio": round(alone / ours, 2),
+        "target": THROUGHPUT_TARGET,
+        "met": alone >= THROUGHPUT_TARGET * ours,
+    }
 
 
 if __name__ == "__main__":
