@@ -34,6 +34,7 @@ FIRST_MODEL_SEED = 1000
 MODEL_STEPS_EACH = 250
 SEEDS_AT_A_TIME = 10
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?P<test>\S+?(?:\[(?P<seed>[^\]]*)\])?)(?: - (?P<why>.*))?$", re.MULTILINE)
+SKIPPED = re.compile(r"^SKIPPED \[\d+\] (?P<test>\S+?):\d+: (?P<why>.*)$", re.MULTILINE)
 TAIL_LINES = 40
 
 
@@ -99,17 +100,28 @@ def _modelled(part: str, first: int, end: int) -> Job:
 
 
 def failures_of(job: Job, mode: str, output: str) -> list[Failure]:
-    """The tests that a run of pytest names as failed, each with the command that repeats it alone."""
-    found = []
+    """The tests that a run of pytest names as failed, each with the command that repeats it alone.
+
+    What was asked for and left out, such as for want of recorded data, has failed too.
+    """
+    found = [
+        Failure(match["test"], f"left out: {match['why']}", _again(mode, job.environment, match["test"]))
+        for match in SKIPPED.finditer(output)
+    ]
     for match in FAILED.finditer(output):
         environment = dict(job.environment)
         if (seed := match["seed"]) and seed.isdigit():
             alone = (_simulated if job.test == SIMULATION else _modelled)(job.part, int(seed), int(seed) + 1)
             environment = dict(alone.environment)
-        words = [*(f"{name}={value}" for name, value in {"TEST_MODE": mode, "SOAK": "1", **environment}.items())]
-        command = shlex.join([*words, ".venv/bin/python", "-m", "pytest", "-q", match["test"]])
+        command = _again(mode, environment, match["test"])
         found.append(Failure(match["test"], (match["why"] or "").strip(), command))
     return found
+
+
+def _again(mode: str, environment: Mapping[str, str], test: str) -> str:
+    """The command that runs a test again."""
+    words = [f"{name}={value}" for name, value in {"TEST_MODE": mode, "SOAK": "1", **environment}.items()]
+    return shlex.join([*words, ".venv/bin/python", "-m", "pytest", "-q", test])
 
 
 class Soak:
@@ -146,9 +158,9 @@ class Soak:
             *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         output = (await process.communicate())[0].decode(errors="replace")
-        if not process.returncode:
-            return []
         failures = failures_of(job, self._mode, output)
+        if not failures and not process.returncode:
+            return []
         if not failures:
             repeat = shlex.join([*(f"{name}={value}" for name, value in job.environment.items()), *command])
             failures = [Failure(job.test, f"pytest ended with {process.returncode}", repeat)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.soak import PARTS, Result, arguments, failures_of, jobs_of, summary
+from scripts.soak import KILLS, PARTS, Result, arguments, failures_of, jobs_of, summary
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 1000])
@@ -54,6 +54,13 @@ def test_a_failure_of_a_fixture_is_told_too() -> None:
     output = "ERROR tests/integration/engine/test_kill.py::test_every_invariant_holds[btc] - AssertionError: late\n"
     (failure,) = failures_of(job, "embedded", output)
     assert failure.command.startswith("TEST_MODE=embedded SOAK=1 KILLS=50 .venv/bin/python -m pytest -q ")
+
+
+def test_what_was_left_out_has_failed() -> None:
+    _, (job,) = jobs_of("kills", arguments(["kills", "--kills", "50"]))
+    output = "ss\nSKIPPED [2] tests/integration/engine/test_kill.py:67: no recorded market data\n2 skipped in 0.50s\n"
+    (failure,) = failures_of(job, "full", output)
+    assert (failure.test, failure.why) == (KILLS, "left out: no recorded market data")
 
 
 def test_the_summary_has_a_row_for_each_part() -> None:
