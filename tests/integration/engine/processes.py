@@ -176,10 +176,14 @@ class Server(Running):
             yield client
 
     async def start(self, **settings: str) -> None:
-        """Start and wait until it is ready."""
+        """Start and wait until it is ready; one that does not get there is ended."""
         await self.launch("serve", PORT=str(self.port), **settings)
-        async with self.client() as client:
-            await until(lambda: self.is_ready(client), seconds=START_SECONDS)
+        try:
+            async with self.client() as client:
+                await until(lambda: self.is_ready(client), seconds=START_SECONDS)
+        except BaseException:
+            await self.end(signal.SIGKILL)
+            raise
 
     async def is_ready(self, client: httpx2.AsyncClient) -> bool:
         """Whether every part of it is up; AssertionError where it has ended."""

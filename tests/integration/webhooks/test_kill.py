@@ -69,13 +69,13 @@ async def site(new_database: MakeDatabase, tmp_path: Path, receiver: Receiver) -
     server = Server(installation, "serve")
     await server.start()
     async with server.client() as client:
-        body = {"email": "ada@example.com", "username": "ada", "password": "correct-horse-battery"}
-        token = (await client.post("/api/v1/auth/register", json=body)).json()["access_token"]
-        person = Person(1, body["email"], body["username"], body["password"], token, "")
-        owner = Owner(client, person)
-        made = await owner.create(receiver.url())
-        await server.end(signal.SIGTERM)
         try:
+            body = {"email": "ada@example.com", "username": "ada", "password": "correct-horse-battery"}
+            token = (await client.post("/api/v1/auth/register", json=body)).json()["access_token"]
+            person = Person(1, body["email"], body["username"], body["password"], token, "")
+            owner = Owner(client, person)
+            made = await owner.create(receiver.url())
+            await server.end(signal.SIGTERM)
             yield Site(installation, server, owner, made["id"])
         finally:
             await server.end(signal.SIGKILL)
