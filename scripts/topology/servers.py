@@ -73,9 +73,17 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End it as a crash would; what was committed is there at the next start."""
-        running = running_postmaster(self._postgres.placement.cluster)
-        if running is not None:
-            os.kill(running.pid, signal.SIGKILL)
+        cluster = self._postgres.placement.cluster
+        running = running_postmaster(cluster)
+        if running is None:
+            return
+        os.kill(running.pid, signal.SIGKILL)
+        # A start that comes before the process is gone finds it running, and does nothing.
+        deadline = time.monotonic() + START_SECONDS
+        while running_postmaster(cluster) is not None:
+            if time.monotonic() > deadline:
+                raise ServerMissing(f"{self.name} does not end; it is process {running.pid}")
+            time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
         """End it in order."""

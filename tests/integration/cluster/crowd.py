@@ -111,7 +111,7 @@ class Trader:
             else:
                 if not is_open(answer):
                     return answer
-                heard[answer.text] += 1
+                heard[f"{answer.status_code} {_code(answer)}"] += 1
             await back_off()
             return None
 
