@@ -65,7 +65,8 @@ class MemoryCache:
 
     async def set(self, key: str, value: bytes, *, ttl_seconds: float) -> None:
         """Keep a value, replacing what is there."""
-        self._entries[key] = _Entry(value, self._clock.monotonic() + ttl_seconds)
+        # A copy: bytes that orjson has written hold 4 KiB each, however short they are.
+        self._entries[key] = _Entry(bytes(memoryview(value)), self._clock.monotonic() + ttl_seconds)
         self._entries.move_to_end(key)
         while len(self._entries) > self._max_entries:
             self._entries.popitem(last=False)

@@ -1,10 +1,12 @@
 """The cache in memory: lives, bounds, and what only one caller gets."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
 from app.core.cache import MemoryCache
+from app.core.json import encode
 from tests.fakes import ManualClock
 
 
@@ -71,3 +73,16 @@ async def test_delete_forgets_and_is_harmless(cache: MemoryCache) -> None:
     await cache.delete("key")
     assert await cache.get("key") is None
     await cache.ping()
+
+
+async def test_a_short_value_takes_little_memory(cache: MemoryCache) -> None:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(100):
+            await cache.set(f"key-{number}", encode({"number": number}), ttl_seconds=60)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert await cache.get("key-7") == b'{"number":7}'
+    assert (after - before) / 100 < 1024
