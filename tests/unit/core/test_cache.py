@@ -75,7 +75,8 @@ async def test_delete_forgets_and_is_harmless(cache: MemoryCache) -> None:
     await cache.ping()
 
 
-async def test_a_short_value_takes_little_memory(cache: MemoryCache) -> None:
+async def test_a_short_value_takes_little_memory(clock: ManualClock) -> None:
+    cache = MemoryCache(clock)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
