@@ -24,10 +24,9 @@ def give_clock(url: str) -> None:
 
 
 def use_clock(url: str) -> None:
-    """Let new connections find the simulated clock before the real one. What they write need not reach a disk."""
+    """Let new connections find the simulated clock before the real one."""
     name = make_url(url).database
     run_sql(url, f'ALTER DATABASE "{name}" SET search_path = public, sim, pg_catalog')
-    run_sql(url, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
 
 
 class SimulatedClock:
