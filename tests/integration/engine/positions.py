@@ -36,7 +36,7 @@ class Recorded:
 
 # The files last five minutes (BTC) and most of a day.
 BTC = partial(Recorded, ("BTCUSDT",), 1, 20)
-FOREX_AND_GOLD = partial(Recorded, ("EURUSD", "XAUUSD"), 10, 600)
+FOREX_AND_GOLD = partial(Recorded, ("EURUSD", "XAUUSD"), 10, 2_400)
 
 
 async def open_positions(server: Server, symbols: Sequence[str], count: int, choice: random.Random) -> None:
