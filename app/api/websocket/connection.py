@@ -107,31 +107,29 @@ class Client:
             self._welcome(self._connection.identity)
 
     async def _write(self) -> None:
-        """Send what the outbox holds, each frame with the number that it has on this connection."""
+        """Send what the outbox holds, each frame with the number that it has on this connection.
+
+        Ends where the socket has ended; the server says RuntimeError where it is ending it.
+        """
+        connection, outbox, time, send = self._connection, self._outbox, self._loop.time, self._websocket.send
         sequence = 0
         while True:
-            frame = self._outbox.take()
+            frame = outbox.take()
             if frame is not None:
                 sequence += 1
-                if not await self._send(f'{frame},"connection_sequence":{sequence}}}'):
+                connection.sending_since = time()
+                try:
+                    await send({"type": "websocket.send", "text": f'{frame},"connection_sequence":{sequence}}}'})
+                except (WebSocketDisconnect, RuntimeError):
                     return
+                connection.sending_since = None
                 if sequence % BURST == 0:
                     await asyncio.sleep(0)
-            elif self._outbox.closing is not None:
-                await self._close(self._outbox.closing)
+            elif outbox.closing is not None:
+                await self._close(outbox.closing)
                 return
             else:
-                await self._outbox.work()
-
-    async def _send(self, text: str) -> bool:
-        """Send a frame; False where the socket has ended. The server says RuntimeError where it is ending it."""
-        self._connection.sending_since = self._loop.time()
-        try:
-            await self._websocket.send_text(text)
-        except (WebSocketDisconnect, RuntimeError):
-            return False
-        self._connection.sending_since = None
-        return True
+                await outbox.work()
 
     async def _close(self, closing: Closing) -> None:
         self._connection.sending_since = self._loop.time()
