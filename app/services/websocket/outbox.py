@@ -1,7 +1,7 @@
 """What waits to be sent on one connection: frames in order, and frames of which only the latest counts."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,8 +27,9 @@ class Outbox:
     __slots__ = ("_frames", "_latest", "_max_bytes", "_max_frames", "_room", "_size", "_work", "closing")
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
-        self._frames: deque[str] = deque()
-        self._latest: OrderedDict[str, str] = OrderedDict()
+        # Made with the first frame, and let go with the last: thousands of connections have nothing to send.
+        self._frames: deque[str] | None = None
+        self._latest: dict[str, str] = {}
         self._size = 0
         self._max_frames = max_frames
         self._max_bytes = max_bytes
@@ -40,6 +41,8 @@ class Outbox:
         """Queue a frame behind those before it; the connection ends as slow where it does not fit."""
         if self.closing is not None:
             return
+        if self._frames is None:
+            self._frames = deque()
         if len(self._frames) >= self._max_frames or self._size + len(frame) > self._max_bytes:
             self.close(SLOW, discard=True)
             return
@@ -61,7 +64,7 @@ class Outbox:
     def close(self, closing: Closing, *, discard: bool = False) -> None:
         """End the connection once what is queued has been sent, or at once; the first reason stands."""
         if discard:
-            self._frames.clear()
+            self._frames = None
             self._size = 0
         self._latest.clear()
         self.closing = self.closing or closing
@@ -73,15 +76,17 @@ class Outbox:
         if self._frames:
             frame = self._frames.popleft()
             self._size -= len(frame)
+            if not self._frames:
+                self._frames = None
             if self._room is not None and self.has_room:
                 _wake(self._room)
             return frame
-        return self._latest.popitem(last=False)[1] if self._latest else None
+        return self._latest.pop(next(iter(self._latest))) if self._latest else None
 
     @property
     def has_room(self) -> bool:
         """Whether the queue is less than half full."""
-        return len(self._frames) * 2 < self._max_frames and self._size * 2 < self._max_bytes
+        return len(self._frames or ()) * 2 < self._max_frames and self._size * 2 < self._max_bytes
 
     async def work(self) -> None:
         """Wait until there may be something to send, or the end. For the one writer."""
