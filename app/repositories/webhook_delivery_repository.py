@@ -209,11 +209,17 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         return rows.all()
 
     async def delete_of(self, webhook_id: int, limit: int) -> int:
-        """Delete up to `limit` deliveries of an endpoint, with their attempts; how many went."""
+        """Delete up to `limit` deliveries of an endpoint, with their attempts; how many were found.
+
+        Another that deletes the same may have been faster: fewer than `limit` means that no more are there, not that
+        this one has deleted as many.
+        """
         some = select(WebhookDelivery.id).where(WebhookDelivery.webhook_config_id == webhook_id).limit(limit)
-        locked = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(some.scalar_subquery()))
+        found = (await self.session.scalars(some)).all()
+        locked = select(WebhookDelivery.id).where(WebhookDelivery.id.in_(found))
         ids = await self.session.scalars(locked.order_by(WebhookDelivery.id).with_for_update())
-        return await self._delete(ids.all())
+        await self._delete(ids.all())
+        return len(found)
 
     async def purge(self, older_than: timedelta, limit: int) -> int:
         """Delete of the `limit` oldest deliveries those older than given, with their attempts; how many went."""

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from app.models.user import User
 from app.models.webhook import WebhookConfiguration
 from app.repositories.base import Repository
-from app.repositories.webhook_statements import HEALTH, WRITE_HEALTH
+from app.repositories.webhook_statements import HEALTH, HELD, WRITE_HEALTH
 
 
 @dataclass(slots=True)
@@ -65,6 +65,10 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         """How endpoints do, by id, locked in ascending order; who writes their deliveries does not wait."""
         rows = await self.session.execute(HEALTH, {"ids": list(ids)})
         return {row[0]: EndpointHealth(*row) for row in rows}
+
+    async def held(self, ids: Collection[int]) -> Sequence[int]:
+        """Those of the endpoints that other transactions have locked; the others are locked."""
+        return (await self.session.scalars(HELD, {"ids": list(ids)})).all()
 
     async def write_health(self, endpoints: Collection[EndpointHealth]) -> None:
         """Write how locked endpoints do now; any number by one statement."""

@@ -117,6 +117,13 @@ SELECT id, user_id, url, is_active, retry_count, failing_since, paused_until, di
        last_delivery_at, clock_timestamp()
 FROM webhook_configurations WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE
 """)
+HELD = text("""
+WITH free AS MATERIALIZED (
+    SELECT id FROM webhook_configurations
+    WHERE id = ANY(CAST(:ids AS bigint[])) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT id FROM webhook_configurations WHERE id = ANY(CAST(:ids AS bigint[])) AND id NOT IN (SELECT id FROM free)
+""")
 WRITE_HEALTH = text("""
 UPDATE webhook_configurations c
 SET is_active = given.is_active, retry_count = given.retry_count, failing_since = given.failing_since,

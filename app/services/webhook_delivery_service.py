@@ -18,7 +18,7 @@ from app.core.database import DatabaseError, is_passing
 from app.core.faults import buggify
 from app.core.security import DecryptionFailed
 from app.domain.webhooks import Failure, Message, Reply, failing_room, free_slots
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.repositories.webhook_delivery_repository import DueDelivery, Room
 from app.services.webhook_fan_out import WEBHOOKS_TOPIC
 from app.services.webhook_outcomes import Outcome, record
@@ -140,8 +140,11 @@ class WebhookDeliveryService:
         return free_slots((now - attempt.begun for attempt in self._sending.values()), self._limits.concurrency)
 
     def _rooms(self) -> dict[bool, Room]:
-        """What there is room for now, at endpoints that do well and at those that fail."""
-        free = self._free_slots()
+        """What there is room for now, at endpoints that do well and at those that fail.
+
+        What one turn cannot record holds its slot until another has.
+        """
+        free = self._free_slots() - max(0, len(self._outcomes) - BATCH)
         failing = sum(attempt.delivery.is_failing for attempt in self._sending.values())
         limits = {False: free, True: failing_room(failing, free, self._limits.concurrency)}
         return {is_failing: Room(min(limit, BATCH), self._last[is_failing]) for is_failing, limit in limits.items()}
@@ -149,29 +152,58 @@ class WebhookDeliveryService:
     async def _turn(self) -> bool:
         """Record what has ended, claim what there is room for, and begin to send that; whether more may wait.
 
-        What cannot be recorded is kept for the next turn.
+        What cannot be recorded is kept for the next turn. Where both cannot be done together, each is done alone, so
+        that neither is lost with the other, and nobody waits for an endpoint whose row is held.
         """
-        ended, rooms = list(islice(self._outcomes, BATCH)), self._rooms()
-        async with self._uow() as work:
-            if ended:
-                await record(work, ended)
-            claimed = await work.deliveries.claim(
-                self._holder,
-                self._lease,
-                well=rooms[False],
-                failing=rooms[True],
-                per_endpoint=self._limits.per_endpoint,
-            )
-        for _ in ended:
-            self._outcomes.popleft()
-        if ended:
+        rooms, count = self._rooms(), min(len(self._outcomes), BATCH)
+        try:
+            async with self._uow() as work:
+                await self._record(work, count)
+                claimed = await self._claim(work, rooms)
+        except DatabaseError:
+            await self._record_what_is_free(count)
+            async with self._uow() as work:
+                claimed = await self._claim(work, rooms)
+        else:
+            self._forget(count)
+        if count:
             await buggify("webhook.recorded")
         if claimed:
             await buggify("webhook.claimed")
         for delivery in claimed:
             self._begin(delivery)
-        most = max(self._serve(claimed, is_failing=False), self._serve(claimed, is_failing=True))
-        return len(self._outcomes) >= BATCH or most == BATCH <= self._free_slots()
+        served = {is_failing: self._serve(claimed, is_failing=is_failing) for is_failing in rooms}
+        is_full = any(0 < rooms[is_failing].limit == served[is_failing] for is_failing in rooms)
+        return len(self._outcomes) >= BATCH or (is_full and self._free_slots() > 0)
+
+    async def _claim(self, work: UnitOfWork, rooms: Mapping[bool, Room]) -> Sequence[DueDelivery]:
+        return await work.deliveries.claim(
+            self._holder,
+            self._lease,
+            well=rooms[False],
+            failing=rooms[True],
+            per_endpoint=self._limits.per_endpoint,
+        )
+
+    async def _record(self, work: UnitOfWork, count: int) -> None:
+        """Record the oldest outcomes."""
+        if count:
+            await record(work, list(islice(self._outcomes, count)))
+
+    async def _record_what_is_free(self, count: int) -> None:
+        """Record of the oldest outcomes those whose endpoints nobody holds; the others go to the end."""
+        ended = list(islice(self._outcomes, count))
+        async with self._uow() as work:
+            held = set(await work.webhooks.held({outcome.delivery.endpoint.id for outcome in ended}))
+            free = [outcome for outcome in ended if outcome.delivery.endpoint.id not in held]
+            if free:
+                await record(work, free)
+        self._forget(count)
+        self._outcomes.extend(outcome for outcome in ended if outcome.delivery.endpoint.id in held)
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self._outcomes.popleft()
 
     def _serve(self, claimed: Sequence[DueDelivery], *, is_failing: bool) -> int:
         """Begin the next turn of endpoints, of those that do well or fail, where this claim ended; how many it took."""
@@ -227,18 +259,12 @@ class WebhookDeliveryService:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
         try:
-            while self._outcomes:
-                await self._record_last()
+            while count := min(len(self._outcomes), BATCH):
+                async with self._uow() as work:
+                    await self._record(work, count)
+                self._forget(count)
         finally:
             await self._let_go()
-
-    async def _record_last(self) -> None:
-        """Record what has ended, and claim nothing more."""
-        ended = list(islice(self._outcomes, BATCH))
-        async with self._uow() as work:
-            await record(work, ended)
-        for _ in ended:
-            self._outcomes.popleft()
 
     async def _let_go(self) -> None:
         """Leave what was claimed and not recorded to others, who send it at once."""

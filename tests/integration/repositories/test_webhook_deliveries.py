@@ -1,7 +1,9 @@
 """Claims of webhook deliveries: once each, within an endpoint's room, again once a lease is over."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -9,9 +11,10 @@ from sqlalchemy import text
 from app.domain.enums import DeliveryStatus
 from app.domain.events import Event, EventType
 from app.models.webhook import WebhookConfiguration
-from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.repositories.webhook_delivery_repository import DueDelivery, NewDelivery, Room
 from tests.factories import Person
+from tests.waiting import until
 
 LEASE = timedelta(seconds=40)
 
@@ -141,6 +144,27 @@ async def test_old_deliveries_are_purged_the_oldest_first(uow: UnitOfWorkFactory
             assert await work.deliveries.purge(month, 2) == gone
             rows = await work.deliveries.of_endpoint(endpoint, statuses=None, before=None, limit=9)
         assert [row.id for row in rows] == left
+
+
+async def test_two_that_delete_the_same_both_go_on_until_none_is_left(uow: UnitOfWorkFactory, user: Person) -> None:
+    endpoint = await create_endpoint(uow, user, 5)
+
+    async def delete() -> int:
+        async with uow() as work:
+            return await work.deliveries.delete_of(endpoint, 3)
+
+    async with uow() as work:
+        first = await work.deliveries.delete_of(endpoint, 3)
+        second = asyncio.create_task(delete())
+        await until(partial(is_waiting, work))
+    assert (first, await second) == (3, 3)
+    assert [await delete(), await delete()] == [2, 0]
+
+
+async def is_waiting(work: UnitOfWork) -> bool:
+    """Whether another session waits for a lock that this transaction has."""
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return await work.session.scalar(text(waiting)) is not None
 
 
 async def test_another_users_endpoint_and_delivery_are_not_there(

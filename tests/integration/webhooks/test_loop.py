@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -102,6 +103,38 @@ async def test_what_is_asked_for_while_it_is_relayed_past_an_endpoint_is_sent(
     assert await EventRelayService(uow, container.broadcast, fan_out=[fan_out, ask]).relay()
     (row,) = await deliveries_of(uow, endpoint.id)
     assert row["status"] == DeliveryStatus.PENDING
+
+
+async def test_an_endpoint_whose_row_is_held_keeps_nobody_waiting(
+    container: Container,
+    http: OutboundHttp,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    other_user: Person,
+    receiver: Receiver,
+    relays: list[EventRelayService],
+) -> None:
+    held = await create_endpoint(uow, keys, user.id, receiver.url("/held"))
+    free = await create_endpoint(uow, keys, other_user.id, receiver.url("/free"))
+
+    async def is_delivered(webhook_id: int, count: int) -> bool:
+        rows = await deliveries_of(uow, webhook_id)
+        return [row["status"] for row in rows] == [DeliveryStatus.DELIVERED] * count
+
+    async with delivering(container, http, keys):
+        await emit(uow, user.id)
+        await relay_all(relays)
+        async with uow() as work:
+            await work.webhooks.owned(user.id, held.id, for_update=True)
+            await until(lambda: receiver.at("/held"))
+            for count in (1, 2):
+                await emit(uow, other_user.id)
+                await relay_all(relays)
+                await until(partial(is_delivered, free.id, count), seconds=20)
+            assert not await is_delivered(held.id, 1)
+        await until(partial(is_delivered, held.id, 1))
+    assert len(receiver.at("/held")) == 1
 
 
 async def test_what_ends_together_is_recorded_together_and_waits_for_nobody_that_hangs(
