@@ -102,8 +102,11 @@ class UnitOfWork:
             for topic, message in self._hints:
                 self._broadcast.publish(topic, message)
 
-    async def only_asks(self) -> None:
-        """Let each question stand alone, as the first word of a unit that writes nothing: no BEGIN and no COMMIT."""
+    async def stand_alone(self) -> None:
+        """Let each statement stand alone, and commit by itself: no BEGIN and no COMMIT.
+
+        The first word of a unit that writes nothing, or of which each statement is a whole.
+        """
         await self.session.connection(execution_options=_AUTOCOMMIT)
 
     def emit(self, *events: Event) -> None:

@@ -109,7 +109,7 @@ class ExecutionService:
         if not ids:
             return
         async with self._uow() as work:
-            await work.only_asks()
+            await work.stand_alone()
             found = await work.intents.waiting(ids)
             # Withdrawn, or sent by others, before anybody here could hear of it.
             gone = [intent_id for intent_id in ids if intent_id not in found]

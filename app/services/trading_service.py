@@ -142,7 +142,7 @@ class TradingService:
     async def placed(self, user_id: int, order_id: int) -> Placed:
         """An order as it stands, with its trade and exits."""
         async with self._uow() as work:
-            await work.only_asks()
+            await work.stand_alone()
             found = await work.trades.of_order(user_id, order_id)
         if found is None:
             raise NotFound(order_id=order_id)

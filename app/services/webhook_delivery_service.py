@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from loguru import logger
@@ -21,10 +21,12 @@ from app.domain.webhooks import Failure, Message, Reply, failing_room, free_slot
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.repositories.webhook_delivery_repository import DueDelivery, Room
 from app.services.webhook_fan_out import WEBHOOKS_TOPIC
-from app.services.webhook_outcomes import Outcome, record
+from app.services.webhook_outcomes import Outcome, are_taken, record
 from app.services.webhook_secrets import WebhookSecrets
 
 BATCH = 100
+# How many are begun in a row, before whatever else is ready: the database would wait for all of them.
+BEGUN_AT_ONCE = 8
 SWEEP_SECONDS = 1.0
 # While every slot is taken: then attempts become slow, and give theirs up, without a word.
 FULL_SECONDS = 0.25
@@ -49,17 +51,17 @@ class DeliveryLimits:
 
 
 class Attempt(NamedTuple):
-    """A delivery that was claimed, while it is sent."""
+    """A delivery under way: claimed at an instant of the clock, and sent."""
 
     delivery: DueDelivery
-    begun: float
+    claimed_at: float
 
 
 class WebhookDeliveryService:
     """Any number may run, in any processes: a delivery is sent under a lease, which the database keeps.
 
     Where one dies, its leases end and others send again, under the same ids: a delivery comes at least once.
-    What came of many attempts is recorded in one transaction, with the claim of what is sent next.
+    What came of many attempts is recorded together, just before the claim of what is sent next.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class WebhookDeliveryService:
         self._stop_seconds = stop_seconds
         self._lease = timedelta(seconds=limits.timeout_seconds) + LEASE_MARGIN
         self._holder = secrets.token_hex(8)
+        self._claimed: deque[Attempt] = deque()
         self._sending: dict[asyncio.Task[Outcome], Attempt] = {}
         self._outcomes: deque[Outcome] = deque()
         self._is_wanted = asyncio.Event()
@@ -130,14 +133,14 @@ class WebhookDeliveryService:
         """End the rest once as many attempts have ended as are under way, or the first of them did a moment ago."""
         if not self._is_resting or not self._outcomes:
             return
-        if len(self._outcomes) >= min(len(self._sending), BATCH):
+        if len(self._outcomes) >= min(len(self._claimed) + len(self._sending), BATCH):
             self._is_wanted.set()
         elif self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._is_wanted.set)
 
     def _free_slots(self) -> int:
-        now = self._clock.monotonic()
-        return free_slots((now - attempt.begun for attempt in self._sending.values()), self._limits.concurrency)
+        now, under_way = self._clock.monotonic(), chain(self._claimed, self._sending.values())
+        return free_slots((now - attempt.claimed_at for attempt in under_way), self._limits.concurrency)
 
     def _rooms(self) -> dict[bool, Room]:
         """What there is room for now, at endpoints that do well and at those that fail.
@@ -145,19 +148,22 @@ class WebhookDeliveryService:
         What one turn cannot record holds its slot until another has.
         """
         free = self._free_slots() - max(0, len(self._outcomes) - BATCH)
-        failing = sum(attempt.delivery.is_failing for attempt in self._sending.values())
+        failing = sum(attempt.delivery.is_failing for attempt in chain(self._claimed, self._sending.values()))
         limits = {False: free, True: failing_room(failing, free, self._limits.concurrency)}
         return {is_failing: Room(min(limit, BATCH), self._last[is_failing]) for is_failing, limit in limits.items()}
 
     async def _turn(self) -> bool:
         """Record what has ended, claim what there is room for, and begin to send that; whether more may wait.
 
-        What cannot be recorded is kept for the next turn. Where both cannot be done together, each is done alone, so
-        that neither is lost with the other, and nobody waits for an endpoint whose row is held.
+        What cannot be recorded, or may not have been, is recorded in the next turn. Where both cannot be done
+        together, each is done alone, so that neither is lost with the other, and nobody waits for an endpoint whose row
+        is held.
         """
         rooms, count = self._rooms(), min(len(self._outcomes), BATCH)
         try:
             async with self._uow() as work:
+                if are_taken(islice(self._outcomes, count)):
+                    await work.stand_alone()
                 await self._record(work, count)
                 claimed = await self._claim(work, rooms)
         except DatabaseError:
@@ -170,11 +176,13 @@ class WebhookDeliveryService:
             await buggify("webhook.recorded")
         if claimed:
             await buggify("webhook.claimed")
-        for delivery in claimed:
-            self._begin(delivery)
+        now = self._clock.monotonic()
+        self._claimed.extend(Attempt(delivery, now) for delivery in claimed)
+        self._begin_some()
         served = {is_failing: self._serve(claimed, is_failing=is_failing) for is_failing in rooms}
         is_full = any(0 < rooms[is_failing].limit == served[is_failing] for is_failing in rooms)
-        return len(self._outcomes) >= BATCH or (is_full and self._free_slots() > 0)
+        # The room of those that have ended meanwhile is claimed when they are recorded.
+        return len(self._outcomes) >= BATCH or (is_full and self._free_slots() > len(self._outcomes))
 
     async def _claim(self, work: UnitOfWork, rooms: Mapping[bool, Room]) -> Sequence[DueDelivery]:
         return await work.deliveries.claim(
@@ -211,10 +219,15 @@ class WebhookDeliveryService:
         self._last[is_failing] = _last_served(self._last[is_failing], endpoints)
         return len(endpoints)
 
-    def _begin(self, delivery: DueDelivery) -> None:
-        task = asyncio.create_task(self._send(delivery))
-        self._sending[task] = Attempt(delivery, self._clock.monotonic())
-        task.add_done_callback(self._end)
+    def _begin_some(self) -> None:
+        """Begin to send what was claimed, a few at once and the others when it is their turn."""
+        for _ in range(min(len(self._claimed), BEGUN_AT_ONCE)):
+            attempt = self._claimed.popleft()
+            task = asyncio.create_task(self._send(attempt.delivery))
+            self._sending[task] = attempt
+            task.add_done_callback(self._end)
+        if self._claimed:
+            asyncio.get_running_loop().call_soon(self._begin_some)
 
     def _end(self, task: asyncio.Task[Outcome]) -> None:
         attempt = self._sending.pop(task)
@@ -253,6 +266,7 @@ class WebhookDeliveryService:
 
     async def _wind_up(self) -> None:
         """Give what is under way a moment to end, record it, and let go of the rest."""
+        self._claimed.clear()
         if self._sending:
             await asyncio.wait(self._sending, timeout=self._stop_seconds)
         for task in tuple(self._sending):

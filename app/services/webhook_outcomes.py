@@ -1,6 +1,6 @@
 """What came of attempts at webhooks, written down: the delivery, the attempt, and how its endpoint does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from secrets import SystemRandom
 from typing import NamedTuple
@@ -28,13 +28,18 @@ class Outcome(NamedTuple):
     duration_ms: int
 
 
+def are_taken(outcomes: Iterable[Outcome]) -> bool:
+    """Whether every endpoint has taken what it was sent: then one statement records them."""
+    return all(outcome.reply.is_success for outcome in outcomes)
+
+
 async def record(work: UnitOfWork, outcomes: Sequence[Outcome]) -> None:
     """Write down what came of attempts, in the order in which they ended.
 
     One whose delivery was claimed again, or recorded before, is left out. Endpoints are locked before deliveries.
     """
     endpoint_ids = {outcome.delivery.endpoint.id for outcome in outcomes}
-    if all(outcome.reply.is_success for outcome in outcomes):
+    if are_taken(outcomes):
         count = await work.deliveries.settle_taken([_settled(outcome) for outcome in outcomes], endpoint_ids)
         WEBHOOK_ATTEMPTS.labels("delivered").inc(count)
         return

@@ -51,7 +51,7 @@ async def test_what_was_sent_does_not_wait(uow: UnitOfWorkFactory, user: Person,
         await work.intents.take_for_sending(sent.id, LIFE, CHECK)
 
     async with uow() as work:
-        await work.only_asks()
+        await work.stand_alone()
         found = await work.intents.waiting([sent.id, waiting.id])
 
     assert found == {waiting.id: (waiting.id, waiting.trade_id, waiting.venue_account_id)}

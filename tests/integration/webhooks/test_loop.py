@@ -1,7 +1,7 @@
 """The delivery loop by itself: order, turns, its end, and what becomes of what others hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ import pytest_asyncio
 from app.bootstrap import Container
 from app.core.outbound_http import OutboundHttp, OutboundLimits
 from app.domain.enums import DeliveryStatus
+from app.domain.webhooks import Reply
 from app.models.event import Event
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.repositories.webhook_delivery_repository import Room
@@ -219,6 +220,41 @@ async def test_what_takes_longer_is_let_go_for_others_to_send_at_once(
         await until(lambda: len(receiver.received) == 2)
     first, second = receiver.received
     assert (first.event_id, first.body) == (second.event_id, second.body)
+
+
+async def test_what_was_claimed_and_not_begun_when_it_ends_is_let_go(
+    container: Container,
+    keys: WebhookSecrets,
+    uow: UnitOfWorkFactory,
+    user: Person,
+    relays: list[EventRelayService],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhook_delivery_service, "BEGUN_AT_ONCE", 1)
+    await change(uow, "UPDATE webhook_configurations SET is_active = false")
+    made = [await create_endpoint(uow, keys, user.id, f"http://127.0.0.1:9/{n}") for n in range(5)]
+    await emit(uow, user.id, 4)
+    await relay_all(relays)
+    sent: list[str] = []
+
+    async def post(url: str, _body: bytes, _headers: Mapping[str, str]) -> Reply:
+        if not sent:
+            running.cancel()
+        sent.append(url)
+        await asyncio.Event().wait()
+        return Reply()
+
+    limits = DeliveryLimits(timeout_seconds=60, concurrency=20, per_endpoint=4)
+    service = WebhookDeliveryService(
+        container.uow, post, keys, container.broadcast, container.clock, limits, stop_seconds=0.2
+    )
+    running = asyncio.create_task(service.run())
+    await asyncio.wait({running})
+    rows = [row for endpoint in made for row in await deliveries_of(uow, endpoint.id)]
+    assert len(rows) == 20
+    assert {(row["status"], row["lease_until"], row["attempts"]) for row in rows} == {(DeliveryStatus.PENDING, None, 1)}
+    assert 1 <= len(sent) < len(rows)
+    await change(uow, "UPDATE webhook_configurations SET is_active = false")
 
 
 async def test_what_cannot_be_recorded_is_let_go_too(
