@@ -144,7 +144,8 @@ class LifecycleRepository[M: Base, S: StrEnum](Repository[M]):
 async def insert_all(session: AsyncSession, rows: Sequence[Base]) -> None:
     """Insert rows in their order and read back what the database gave them.
 
-    One alone goes past the unit of work of the ORM, which costs as much again as the statement.
+    One alone goes past the unit of work of the ORM, which costs as much again as the statement. Changes of other rows
+    that wait for a flush come after it: flush first where a constraint needs them.
     """
     if len(rows) != 1 or rows[0] in session:
         session.add_all(rows)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlalchemy.orm.attributes import set_committed_value
 
 from app.domain.enums import IntentKind, IntentStatus, OrderStatus, TradeStatus
-from app.domain.lifecycle import INTENT_MOVES
+from app.domain.lifecycle import INTENT_MOVES, ORDER_MOVES, TRADE_MOVES, advance
 from app.models.trading import Intent, Order, Trade
 from app.repositories.base import LifecycleRepository, insert_all
 
@@ -81,11 +81,12 @@ class IntentRepository(LifecycleRepository[Intent, IntentStatus]):
         Returns it as it is now, or None where another was faster. It may land until now + `life` at the latest;
         `check_after` says when settlement may ask the venue about it.
         """
+        targets = [(row, _submitted(row)) for row in moves]
         moved = frozenset(type(row) for row in moves)
         given = {"intent_id": intent_id, "life": life, "check_after": check_after}
         taken = await self.session.scalar(_take_statement(moved), given)
-        for row in moves if taken is not None else ():
-            set_committed_value(row, "status", _SUBMITTED[type(row)])
+        for row, status in targets if taken is not None else ():
+            set_committed_value(row, "status", status)
         return taken
 
     async def due(self, statuses: Sequence[IntentStatus], limit: int) -> Sequence[Intent]:
@@ -187,6 +188,13 @@ _WITH_ORDERS = (
 )
 _NOW = func.clock_timestamp()
 _SUBMITTED = {Order: OrderStatus.SUBMITTED, Trade: TradeStatus.SUBMITTED}
+
+
+def _submitted(row: Order | Trade) -> OrderStatus | TradeStatus:
+    """The status of a row that is on its way; InvalidTransition where its lifecycle does not lead there."""
+    if isinstance(row, Order):
+        return advance(ORDER_MOVES, row.status, OrderStatus.SUBMITTED)
+    return advance(TRADE_MOVES, row.status, TradeStatus.SUBMITTED)
 
 
 @cache

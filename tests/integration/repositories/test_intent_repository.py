@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.domain.enums import IntentKind, IntentStatus, OrderRole, OrderStatus, TradeStatus
+from app.domain.errors import InvalidTransition
 from app.models.market import Pair
 from app.models.trading import Intent
 from app.repositories.unit_of_work import UnitOfWorkFactory
@@ -107,6 +108,20 @@ async def test_order_and_trade_go_with_the_intent_or_stay(uow: UnitOfWorkFactory
         assert effect is not None
         told = (OrderStatus.SUBMITTED, TradeStatus.SUBMITTED) if takes else (OrderStatus.PENDING, TradeStatus.PENDING)
         assert (effect.order.status, effect.trade.status) == told
+
+
+async def test_an_order_that_has_ended_is_not_on_its_way_again(
+    uow: UnitOfWorkFactory, user: Person, pair: Pair
+) -> None:
+    async with uow() as work:
+        trade = await create_trade(work, user.id, pair)
+        order = await create_order(work, trade, status=OrderStatus.FILLED)
+        intent = await create_intent(work, order, trade)
+
+    with pytest.raises(InvalidTransition):
+        async with uow() as work:
+            await work.intents.take_for_sending(intent.id, LIFE, CHECK, moves=(order,))
+    assert (await stored_intent(uow, intent.id)).status is IntentStatus.NEW
 
 
 async def test_the_deadline_is_set_by_the_databases_clock_at_sending(
