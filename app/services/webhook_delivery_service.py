@@ -166,7 +166,8 @@ class WebhookDeliveryService:
                     await work.stand_alone()
                 await self._record(work, count)
                 claimed = await self._claim(work, rooms)
-        except DatabaseError:
+        except DatabaseError as error:
+            logger.info("Webhooks: recorded and claimed apart, since {error}", error=type(error).__name__)
             await self._record_what_is_free(count)
             async with self._uow() as work:
                 claimed = await self._claim(work, rooms)
