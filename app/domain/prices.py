@@ -137,12 +137,13 @@ class Price:
 class Market:
     """Whether a pair trades now, and when it opens again where that is known.
 
-    `silence_is_stale` is False where the source itself vouches for its last price between ticks (replay, simulated).
+    `vouched_until` is the instant up to which the source says that it has told every change (replay, simulated); None
+    where it says nothing of the kind, and a price is as old as its tick.
     """
 
     is_open: bool
     next_open: datetime | None = None
-    silence_is_stale: bool = True
+    vouched_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,6 @@ class Quote:
 
     def is_stale(self, now: datetime, category: Category) -> bool:
         """Whether the price is too old to trade on; a closed market is closed rather than stale."""
-        if not (self.market.is_open and self.market.silence_is_stale):
+        if not self.market.is_open:
             return False
-        return now - self.received_at > STALE_AFTER[category]
+        return now - (self.market.vouched_until or self.received_at) > STALE_AFTER[category]

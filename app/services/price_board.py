@@ -80,7 +80,7 @@ class PriceBoard:
     def vouch_no_longer(self) -> None:
         """A feed that nobody reads says nothing about its last prices: they go stale like any other."""
         for pair_id, quote in self._quotes.items():
-            self._set_market(pair_id, replace(quote.market, silence_is_stale=True))
+            self._set_market(pair_id, replace(quote.market, vouched_until=None))
 
     def _accept(self, tick: Tick, received_at: datetime, *, is_shown: bool) -> None:
         """Take one tick. It counts as taken once every listener has had it, so that a failure loses none.

@@ -11,7 +11,7 @@ from app.services.providers.feed import JudgedQuote
 from tests.simulation.clock import SimulatedClock
 
 KEPT = timedelta(seconds=60)
-OPEN = Market(is_open=True, silence_is_stale=False)
+OPEN = Market(is_open=True)
 
 
 class SimulatedBoard:
@@ -25,6 +25,8 @@ class SimulatedBoard:
         self._quotes: dict[int, Quote] = {}
         self._kept: dict[int, list[Tick]] = {}
         self._taken: dict[int, int] = {}
+        # All of the history up to then was seen.
+        self._vouched_until: datetime | None = None
         self.market = OPEN
         self.must_start = True
 
@@ -47,8 +49,10 @@ class SimulatedBoard:
         while self._next < len(self._history):
             tick = self._history[self._next]
             self._next += 1
+            self._vouched_until = tick.at
             if self._accept(tick):
                 return tick
+        self._vouched_until = self._clock.now()
         return None
 
     def set_market(self, market: Market) -> None:
@@ -57,7 +61,10 @@ class SimulatedBoard:
             self._quotes[pair_id] = replace(quote, market=market)
 
     def latest(self, pair_id: int) -> Quote | None:
-        return self._quotes.get(pair_id)
+        quote = self._quotes.get(pair_id)
+        if quote is None or not self.market.is_open:
+            return quote
+        return replace(quote, market=replace(self.market, vouched_until=self._vouched_until))
 
     def kept(self, pair_id: int, after_sequence: int) -> Sequence[Tick]:
         return [tick for tick in self._kept.get(pair_id, []) if tick.sequence > after_sequence]
@@ -72,7 +79,7 @@ class SimulatedBoard:
         self.must_start = True
 
     def vouch_no_longer(self) -> None:
-        self.set_market(replace(self.market, silence_is_stale=True))
+        self._vouched_until = None
 
     def _accept(self, tick: Tick) -> bool:
         judged = self._judged.get(tick.pair_id)

@@ -91,15 +91,17 @@ def _reachable(moves: Moves[Any], start: Any) -> set[Any]:
 
 
 def _check_fill(row: Mapping[Any, Any]) -> None:
-    """Rounded by less than one base unit; a loss ends at the margin, and a fee at what is left."""
+    """Rounded by less than one base unit; a loss ends at the margin, and the fee of a last part at what is left."""
     where = f"fill {row['id']} of trade {row['trade_id']}"
     exact_fee = row["quantity"] * row["price"] * row["taker_fee_rate"]
     if not row["is_liquidation"]:
         assert row["fee"] < exact_fee + UNIT, f"{where}: the fee {row['fee']} is more than {exact_fee}"
     if not row["is_close"]:
         assert row["pnl"] == 0
-        # The parts of one order together cost no more than was reserved for it.
-        assert row["fee"] > exact_fee - UNIT, f"{where}: the fee {row['fee']} is less than {exact_fee}"
+        # The parts of one order together cost no more than was reserved for it: the last pays what those before it,
+        # each rounded up, have left.
+        less = UNIT * max(1, row["entries"] - 1)
+        assert row["fee"] > exact_fee - less, f"{where}: the fee {row['fee']} is less than {exact_fee}"
         return
     if row["entries"] != 1 or row["entry_price"] is None:
         return

@@ -184,7 +184,7 @@ async def test_a_price_tells_its_age_its_market_and_whether_it_is_stale(
 async def test_a_feed_vouches_for_its_silence_only_while_it_is_read(
     bench: MakeBench, directory: PairDirectory, passing: PassingTime, btc: int
 ) -> None:
-    vouched = Market(is_open=True, silence_is_stale=False)
+    vouched = Market(is_open=True, vouched_until=passing.now() + timedelta(hours=1))
     made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, passing)], {btc: vouched})))
     pair = directory.by_id(btc)
     with pytest.raises(Unavailable):

@@ -90,11 +90,17 @@ def test_a_price_is_stale_once_it_is_older_than_its_category_allows(category: Ca
     assert quote.is_stale(NOW + longest + timedelta(microseconds=1), category)
 
 
-@pytest.mark.parametrize(
-    "market", [Market(is_open=False), Market(is_open=True, silence_is_stale=False)], ids=["closed", "vouched for"]
-)
-def test_a_closed_or_vouched_for_market_is_never_stale(market: Market) -> None:
-    assert not Quote(tick(), NOW, market).is_stale(NOW + timedelta(days=3), Category.CRYPTO)
+def test_a_closed_market_is_never_stale() -> None:
+    assert not Quote(tick(), NOW, Market(is_open=False)).is_stale(NOW + timedelta(days=3), Category.CRYPTO)
+
+
+@pytest.mark.parametrize("told", [timedelta(days=-1), timedelta(), timedelta(days=1)])
+def test_a_price_that_is_vouched_for_is_as_old_as_what_its_source_has_told(told: timedelta) -> None:
+    quote = Quote(tick(), NOW, Market(is_open=True, vouched_until=NOW + told))
+    longest = told + STALE_AFTER[Category.CRYPTO]
+
+    assert not quote.is_stale(NOW + longest, Category.CRYPTO)
+    assert quote.is_stale(NOW + longest + timedelta(microseconds=1), Category.CRYPTO)
 
 
 FIVE_PERCENT = Decimal("0.05")

@@ -1,7 +1,7 @@
 """The replay feed: recorded rows, each when it is due, in order and none left out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,8 @@ from app.services.providers.paper.replay_files import Recording, Row
 SLICE_TICKS = 200
 # Less than this is lost in the rounding of clocks.
 SHORTEST_NAP_SECONDS = 0.0001
-OPEN = Market(is_open=True, silence_is_stale=False)
+# The feed says so often at least that it has told everything.
+VOUCH_SECONDS = 1.0
 CLOSED = Market(is_open=False)
 
 
@@ -26,6 +27,14 @@ class _Resume:
 
     judged: tuple[int, ...]
     first: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Consecutive rows that are due, or none, and the instant up to which no other is."""
+
+    numbers: range
+    until: datetime
 
 
 class ReplayFeed:
@@ -49,6 +58,8 @@ class ReplayFeed:
         self.identity = f"replay:{recording.digest[:64]}"
         self._symbols = recording.symbols
         self._rows = recording.rows
+        # The number of each symbol's last row.
+        self._ends = {row.symbol: number for number, row in enumerate(recording.rows, 1)}
         self._period_ms = recording.period_ms
         self._speed = speed
         self._starts_over = starts_over
@@ -64,23 +75,29 @@ class ReplayFeed:
         resume = self._resume(start)
         origin = start.now - self._wall(self._due_ms(resume.first))
         pair_ids = [start.pair_ids[symbol] for symbol in self._symbols]
-        ends = {} if self._starts_over else self._ends()
 
         def tick(number: int) -> Tick:
             row = self._row(number)
             at = origin + self._wall(self._due_ms(number))
             return Tick(pair_ids[row.symbol], start.base + number, row.bid, row.ask, at, VENUE, row.last)
 
-        yield FeedSlice(markets=dict.fromkeys(pair_ids, OPEN))
+        yield FeedSlice(markets=self._markets(pair_ids, resume.first, None))
         for numbers in batched(self._again(resume), SLICE_TICKS):
             yield FeedSlice([tick(number) for number in numbers])
-        yield FeedSlice(markets={pair_ids[ends[end]]: CLOSED for end in ends if end < resume.first})
-        async with aclosing(self._due_numbers(resume)) as batches:
+        async with aclosing(self._due_rows(resume, origin)) as batches:
             async for due in batches:
                 yield FeedSlice(
-                    [tick(number) for number in due if number > resume.judged[self._row(number).symbol]],
-                    {pair_ids[ends[number]]: CLOSED for number in due if number in ends},
+                    [tick(number) for number in due.numbers if number > resume.judged[self._row(number).symbol]],
+                    self._markets(pair_ids, due.numbers.stop, due.until),
                 )
+
+    def _markets(self, pair_ids: Sequence[int], number: int, until: datetime | None) -> dict[int, Market]:
+        """Before the row of a number each market is open that has a row to come, and vouched for."""
+        vouched = Market(is_open=True, vouched_until=until)
+        return {
+            pair_id: vouched if self._starts_over or number <= self._ends.get(symbol, 0) else CLOSED
+            for symbol, pair_id in enumerate(pair_ids)
+        }
 
     def _row(self, number: int) -> Row:
         return self._rows[(number - 1) % len(self._rows)]
@@ -92,11 +109,6 @@ class ReplayFeed:
 
     def _wall(self, recorded_ms: float) -> timedelta:
         return timedelta(milliseconds=recorded_ms / self._speed)
-
-    def _ends(self) -> dict[int, int]:
-        """The number of each symbol's last row, and the symbol."""
-        last = {row.symbol: number for number, row in enumerate(self._rows, 1)}
-        return {number: symbol for symbol, number in last.items()}
 
     def _resume(self, start: FeedStart) -> _Resume:
         judged = tuple(start.number_of(symbol) for symbol in self._symbols)
@@ -132,20 +144,22 @@ class ReplayFeed:
             last -= 1
         return last
 
-    async def _due_numbers(self, resume: _Resume) -> AsyncGenerator[list[int], None]:
-        """Row numbers from the first on, as they come due; late ones at once."""
+    async def _due_rows(self, resume: _Resume, origin: datetime) -> AsyncGenerator[_Due, None]:
+        """Rows from the first on as they come due, late ones at once; in a silence, now and then, that none is."""
         began, begun_ms = self._clock.monotonic(), self._due_ms(resume.first)
         number = resume.first
         while self._starts_over or number <= len(self._rows):
+            until, first = self._clock.now(), number
             elapsed_ms = begun_ms + (self._clock.monotonic() - began) * 1000 * self._speed
-            due: list[int] = []
-            while len(due) < SLICE_TICKS and (self._starts_over or number <= len(self._rows)):
+            while number < first + SLICE_TICKS and (self._starts_over or number <= len(self._rows)):
                 if self._due_ms(number) > elapsed_ms:
                     break
-                due.append(number)
                 number += 1
-            if due:
-                yield due
-            else:
-                wait = (self._due_ms(number) - elapsed_ms) / 1000 / self._speed
-                await self._sleep(max(wait, SHORTEST_NAP_SECONDS))
+            due = range(first, number)
+            if len(due) == SLICE_TICKS:
+                until = origin + self._wall(self._due_ms(due[-1]))
+            wait = (self._due_ms(number) - elapsed_ms) / 1000 / self._speed
+            if due or wait > VOUCH_SECONDS:
+                yield _Due(due, until)
+            if not due:
+                await self._sleep(min(max(wait, SHORTEST_NAP_SECONDS), VOUCH_SECONDS))

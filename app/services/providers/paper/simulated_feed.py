@@ -16,7 +16,8 @@ from app.services.providers.paper.random_walk import RandomWalk
 
 SLICE_TICKS = 200
 LATEST_SECONDS = 1.0
-OPEN = Market(is_open=True, silence_is_stale=False)
+# The feed says so often at least that it has told everything.
+VOUCH_SECONDS = 1.0
 
 
 class SimulatedQuote(NamedTuple):
@@ -89,7 +90,7 @@ class SimulatedFeed:
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
         """Markets open; each pair's last 60 s before its checkpoint again; then a tick of each pair a step."""
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
-        yield FeedSlice(markets={walker.pair_id: OPEN for walker in walkers})
+        yield FeedSlice(markets=_open(walkers, None))
         for walker in walkers:
             oldest = max(1, walker.number - math.ceil(PLAYED_AGAIN.total_seconds() * self._hz))
             for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
@@ -100,10 +101,12 @@ class SimulatedFeed:
         while True:
             late = self._clock.monotonic() - due
             if late < 0:
-                await self._sleep(-late)
+                if -late > VOUCH_SECONDS:
+                    yield FeedSlice(markets=_open(walkers, self._clock.now()))
+                await self._sleep(min(-late, VOUCH_SECONDS))
                 continue
             now = self._clock.now()
-            yield FeedSlice([walker.next_tick(now) for walker in walkers])
+            yield FeedSlice([walker.next_tick(now) for walker in walkers], _open(walkers, now))
             due = (due if late < LATEST_SECONDS else self._clock.monotonic()) + 1 / self._hz
 
 
@@ -125,3 +128,8 @@ class _Walker:
         """The tick of the next step."""
         self.number += 1
         return self.tick(self.number, at)
+
+
+def _open(walkers: Sequence[_Walker], until: datetime | None) -> dict[int, Market]:
+    market = Market(is_open=True, vouched_until=until)
+    return {walker.pair_id: market for walker in walkers}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.waiting import until
 API = "/api/v1"
 TRADING = f"{API}/trading"
 # However long a test takes, its prices stay fresh.
-OPEN = Market(is_open=True, silence_is_stale=False)
+OPEN = Market(is_open=True, vouched_until=datetime.max.replace(tzinfo=UTC))
 BTC = {"asset": "BTC", "direction": True, "collateral": 100, "leverage": 10}
 
 

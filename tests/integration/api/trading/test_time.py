@@ -40,7 +40,7 @@ async def test_a_resting_order_expires(trader: Trader, market: HandMarket) -> No
 async def test_a_stale_price_trades_nothing_until_a_fresh_one_comes(
     trader: Trader, market: HandMarket, hands: ManualClock
 ) -> None:
-    await market.turn("BTCUSDT", Market(is_open=True, silence_is_stale=True))
+    await market.turn("BTCUSDT", Market(is_open=True))
     opened = await trader.open()
     hands.advance(11)
 

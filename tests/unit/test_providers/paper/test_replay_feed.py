@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.providers.paper.replay_feed import CLOSED, OPEN, SLICE_TICKS, ReplayFeed
+from app.domain.prices import Market
+from app.services.providers.paper.replay_feed import CLOSED, SLICE_TICKS, VOUCH_SECONDS, ReplayFeed
 from app.services.providers.paper.replay_files import PAUSE_MS, Recording, Row, read_recording
 from tests.feeds import PAIR_IDS, Judged, PassingTime, play, start_at
 
@@ -46,10 +48,36 @@ async def test_a_market_closes_with_its_own_last_row_and_vouches_for_its_price_t
     clock = PassingTime()
     feed = feed_of(TWO, clock)
     before_the_last = await play(feed, clock, start_at(clock), most=5)
-    assert before_the_last.markets == {BTC: OPEN, EUR: CLOSED}
-    assert not OPEN.silence_is_stale
+    assert before_the_last.markets == {BTC: Market(is_open=True, vouched_until=clock.now()), EUR: CLOSED}
     whole = await play(feed, clock, start_at(clock))
     assert whole.markets == {BTC: CLOSED, EUR: CLOSED}
+
+
+async def test_a_silence_is_vouched_for_while_it_lasts() -> None:
+    clock = PassingTime()
+    until = [clock.now()]
+    async for piece in feed_of(TWO, clock).stream(start_at(clock)):
+        if (vouched := piece.markets.get(BTC, CLOSED).vouched_until) is not None:
+            assert vouched == clock.now()
+            until.append(vouched)
+    assert max(later - earlier for earlier, later in pairwise(until)) <= timedelta(seconds=2 * VOUCH_SECONDS)
+    assert until[-1] - until[0] >= timedelta(seconds=7)
+
+
+async def test_a_feed_that_is_behind_vouches_only_for_what_it_has_told() -> None:
+    clock, began = PassingTime(), PassingTime().now()
+    many = recording(*[(n * 100, 0) for n in range(1000)], symbols=("BTCUSDT",))
+    vouched = []
+    async for piece in feed_of(many, clock).stream(start_at(clock)):
+        vouched += [(market.vouched_until, len(piece.ticks)) for market in piece.markets.values() if market.is_open]
+        if len(vouched) == 2:
+            # As a machine that was asleep.
+            clock.advance(60)
+        if len(vouched) == 6:
+            break
+    told = [(began + timedelta(seconds=seconds), ticks) for seconds, ticks in ((0, 1), (20, 200), (40, 200), (60, 200))]
+    assert vouched[1:5] == told
+    assert vouched[5] == (clock.now(), 1)
 
 
 async def test_rows_that_are_late_come_at_once_in_slices() -> None:
@@ -73,7 +101,7 @@ async def test_a_recording_starts_over_after_a_pause_with_numbers_that_go_on() -
     assert played.sequences == list(range(1, 15))
     assert [tick.bid for tick in played.ticks] == [1, 2, 3, 4, 5, 6] * 2 + [1, 2]
     assert played.ticks[6].at == began + timedelta(seconds=(9 + PAUSE_MS / 1000) / 2)
-    assert set(played.markets.values()) == {OPEN}
+    assert all(market.is_open for market in played.markets.values())
 
 
 async def test_a_restart_plays_on_from_each_pairs_checkpoint() -> None:

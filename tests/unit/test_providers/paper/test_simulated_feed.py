@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.money import is_multiple
-from app.domain.prices import Tick
+from app.domain.prices import Market, Tick
 from app.services.providers.paper.catalogue import CATALOGUE, PaperPair
 from app.services.providers.paper.random_walk import RandomWalk
-from app.services.providers.paper.simulated_feed import OPEN, PairSimulation, SimulatedFeed
+from app.services.providers.paper.simulated_feed import VOUCH_SECONDS, PairSimulation, SimulatedFeed
 from tests.feeds import PAIR_IDS, Judged, PassingTime, play, start_at
 
 BTC = PAIR_IDS["BTCUSDT"]
@@ -46,7 +46,19 @@ async def test_each_pair_ticks_hz_times_a_second_and_stays_open() -> None:
     assert [(tick.at - btc[0].at).total_seconds() for tick in btc] == pytest.approx(
         [n / 10 for n in range(21)], abs=0.01
     )
-    assert played.markets == dict.fromkeys(PAIR_IDS.values(), OPEN)
+    assert played.markets == dict.fromkeys(PAIR_IDS.values(), Market(is_open=True, vouched_until=clock.now()))
+
+
+async def test_the_silence_between_rare_ticks_is_vouched_for() -> None:
+    clock = PassingTime()
+    until: list[float] = []
+    async for piece in feed_of(clock, hz=0.05).stream(start_at(clock)):
+        vouched_until = piece.markets[BTC].vouched_until
+        assert vouched_until == (clock.now() if until else None)
+        until.append(clock.monotonic())
+        if clock.monotonic() > 50:
+            break
+    assert max(later - earlier for earlier, later in pairwise(until)) <= 2 * VOUCH_SECONDS
 
 
 async def test_a_machine_that_slept_goes_on_where_it_stopped() -> None:
