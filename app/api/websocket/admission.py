@@ -3,8 +3,9 @@
 import asyncio
 from urllib.parse import urlsplit
 
-from fastapi import WebSocket
 from loguru import logger
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
 
 from app.api.errors import named, render, request_id_of
 from app.bootstrap import Container
@@ -13,50 +14,46 @@ from app.services.auth_service import AuthenticatedUser
 from app.services.websocket.connections import Connection, Identity
 
 
-async def admit(websocket: WebSocket, container: Container) -> Connection | None:
+async def admit(scope: Scope, receive: Receive, send: Send, container: Container) -> Connection | None:
     """Register a client that may connect; None where it was denied, and why was told."""
-    (admitted,) = await asyncio.gather(_admitted(websocket, container), return_exceptions=True)
+    (admitted,) = await asyncio.gather(_admitted(HTTPConnection(scope), container), return_exceptions=True)
     if isinstance(admitted, Exception):
-        await _deny(websocket, container, admitted)
+        problem = named(admitted)
+        if problem.status == 500:
+            logger.opt(exception=admitted).error("a WebSocket could not be admitted")
+        answer = render(problem, request_id=request_id_of(scope), clock=container.clock)
+        await answer(scope, receive, send)
         return None
     if isinstance(admitted, BaseException):
         raise admitted
     return admitted
 
 
-async def _admitted(websocket: WebSocket, container: Container) -> Connection:
-    origin = websocket.headers.get("origin")
+async def _admitted(handshake: HTTPConnection, container: Container) -> Connection:
+    origin = handshake.headers.get("origin")
     if origin is not None and not is_allowed_origin(
-        origin, websocket.headers.get("host", ""), container.settings.cors_origins
+        origin, handshake.headers.get("host", ""), container.settings.cors_origins
     ):
         raise Forbidden("Pages of this origin may not connect")
-    user = await _user_of_handshake(websocket, container)
-    address = websocket.client.host if websocket.client else ""
+    user = await _user_of_handshake(handshake, container)
+    address = handshake.client.host if handshake.client else ""
     return await container.websockets.connect(address, identity_of(user) if user else None)
 
 
-async def _user_of_handshake(websocket: WebSocket, container: Container) -> AuthenticatedUser | None:
-    authorization = websocket.headers.get("authorization")
+async def _user_of_handshake(handshake: HTTPConnection, container: Container) -> AuthenticatedUser | None:
+    authorization = handshake.headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized
         return await container.auth.current_user(token)
-    ticket = websocket.query_params.get("ticket")
+    ticket = handshake.query_params.get("ticket")
     if ticket is None:
         return None
     user = await container.auth.redeem_ws_ticket(ticket)
     if user is None:
         raise Unauthorized("The ticket is unknown, used or too old")
     return user
-
-
-async def _deny(websocket: WebSocket, container: Container, error: Exception) -> None:
-    problem = named(error)
-    if problem.status == 500:
-        logger.opt(exception=error).error("a WebSocket could not be admitted")
-    answer = render(problem, request_id=request_id_of(websocket.scope), clock=container.clock)
-    await websocket.send_denial_response(answer)
 
 
 def is_allowed_origin(origin: str, host: str, allowed: list[str]) -> bool:

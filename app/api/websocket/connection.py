@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter
 from loguru import logger
-from starlette.websockets import WebSocketDisconnect
+from starlette.requests import HTTPConnection
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from app.api.dependencies import container_of
 from app.api.errors import named
@@ -38,20 +40,23 @@ FLOOD = Closing(4429, "too many messages")
 websocket_routes = APIRouter()
 
 
-async def stream(websocket: WebSocket) -> None:
+class Stream:
     """Prices, trades, positions and deposits as they change.
 
     Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; the frames are told in
     docs/events-and-websocket.md.
     """
-    container = await container_of(websocket)
-    connection = await admit(websocket, container)
-    if connection is not None:
-        await Client(websocket, container, connection).run()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client."""
+        container = await container_of(HTTPConnection(scope))
+        connection = await admit(scope, receive, send, container)
+        if connection is not None:
+            await Client(receive, send, container, connection).run()
 
 
-# A plain route: one of FastAPI's keeps 6 KiB per connection for dependencies that this one does not have.
-websocket_routes.add_websocket_route("/ws", stream)
+# Bare ASGI: what FastAPI and Starlette put around a WebSocket costs each connection 6 KiB, and each frame two calls.
+websocket_routes.routes.append(WebSocketRoute("/ws", Stream(), name="stream"))
 
 
 class Client:
@@ -66,12 +71,14 @@ class Client:
         "_hub",
         "_loop",
         "_outbox",
+        "_receive",
+        "_send",
         "_timers",
-        "_websocket",
     )
 
-    def __init__(self, websocket: WebSocket, container: Container, connection: Connection) -> None:
-        self._websocket = websocket
+    def __init__(self, receive: Receive, send: Send, container: Container, connection: Connection) -> None:
+        self._receive = receive
+        self._send = send
         self._auth = container.auth
         self._clock = container.clock
         self._hub = container.websockets
@@ -86,7 +93,9 @@ class Client:
         """Serve until either side ends it."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            await self._websocket.accept()
+            # What comes first is the client's wish to connect.
+            await self._receive()
+            await self._send({"type": "websocket.accept"})
             self._begin()
             tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
             self._connection.on_drop = tasks[0].cancel
@@ -109,9 +118,9 @@ class Client:
     async def _write(self) -> None:
         """Send what the outbox holds, each frame with the number that it has on this connection.
 
-        Ends where the socket has ended; the server says RuntimeError where it is ending it.
+        Ends where the socket has ended: the server says OSError, or RuntimeError where it is ending it itself.
         """
-        connection, outbox, time, send = self._connection, self._outbox, self._loop.time, self._websocket.send
+        connection, outbox, time, send = self._connection, self._outbox, self._loop.time, self._send
         sequence = 0
         while True:
             frame = outbox.take()
@@ -120,7 +129,7 @@ class Client:
                 connection.sending_since = time()
                 try:
                     await send({"type": "websocket.send", "text": f'{frame},"connection_sequence":{sequence}}}'})
-                except (WebSocketDisconnect, RuntimeError):
+                except (OSError, RuntimeError):
                     return
                 connection.sending_since = None
                 if sequence % BURST == 0:
@@ -133,11 +142,11 @@ class Client:
 
     async def _close(self, closing: Closing) -> None:
         self._connection.sending_since = self._loop.time()
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await self._websocket.close(closing.code, closing.reason)
+        with suppress(OSError, RuntimeError):
+            await self._send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
 
     async def _read(self) -> None:
-        while (event := await self._websocket.receive())["type"] != "websocket.disconnect":
+        while (event := await self._receive())["type"] != "websocket.disconnect":
             if self._outbox.closing is None:
                 await self._take(event.get("text"))
 
