@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from app.domain.enums import OrderSide, OrderStatus, PositionSide
-from app.domain.triggers import TriggerOrder, trailing_stop
+from app.domain.triggers import TriggerOrder, as_long, trailing_stop
 from app.models.market import WatermarkRow
 from app.models.trading import Order
 from app.repositories.unit_of_work import UnitOfWork
@@ -67,7 +68,7 @@ def watched_terms(order: Order) -> TriggerOrder:
 
 def _stop(order: Order, rows: Sequence[WatermarkRow]) -> LiveStop:
     terms = watched_terms(order)
-    watermark = next(
+    kept = next(
         (
             row.extreme
             for row in rows
@@ -79,4 +80,6 @@ def _stop(order: Order, rows: Sequence[WatermarkRow]) -> LiveStop:
         ),
         terms.armed_price,
     )
+    # The row of an exit that was let go knows more than the last checkpoint may.
+    watermark = max(kept, terms.armed_price, key=partial(as_long, terms.side))
     return LiveStop(trailing_stop(terms, watermark), watermark)

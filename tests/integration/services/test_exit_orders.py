@@ -291,6 +291,27 @@ async def test_a_trailing_stop_shows_where_it_durably_stands(desk: Desk, is_long
     assert moved == (best - 20 if is_long else best + 20, best)
 
 
+@pytest.mark.parametrize(("is_long", "written", "known"), [(True, "1040", "1050"), (False, "960", "950")])
+async def test_a_trailing_stop_that_was_let_go_is_shown_no_looser_by_an_older_checkpoint(
+    desk: Desk, is_long: bool, written: str, known: str
+) -> None:
+    trade = await opened(desk, is_long=is_long)
+    order = await desk.attach(trade, TRAILING)
+    side = PositionSide.LONG if is_long else PositionSide.SHORT
+    key = WatermarkKey(TriggerBy.MARK, False, side, order.armed_sequence or 0)
+    tick = desk.tick("1000", "1000")
+    async with desk.uow() as work:
+        (row,) = await work.orders.rows([order.id])
+        row.released_sequence, row.armed_price = tick.sequence + 5, Decimal(known)
+    async with desk.uow() as work:
+        await work.engine_state.save([EngineState(tick, {key: Decimal(written)}, [])], 1)
+
+    async with desk.uow() as work:
+        stops = await live_stops(work, await work.orders.of_trade(trade.id))
+
+    assert stops[order.id].watermark == Decimal(known)
+
+
 async def test_only_trailing_stops_that_wait_are_live(desk: Desk) -> None:
     trade = await opened(desk, stop_price=Decimal(950))
     trailing = await desk.attach(trade, TRAILING)
