@@ -68,7 +68,7 @@ class ExitOrderService:
                 )
             pair = self._market.pair(pair_id)
             await require_exit_room(work, trade, self._market.caps(pair.venue))
-            quote = self._market.quote(pair)
+            quote = self._market.fresh_quote(pair)
             position = await work.positions.of_trade(trade.id)
             price = self._market.watched_price(pair, exit_terms, trade.side, quote)
             bounds = await _bounds(work, trade, position, pair, price)
@@ -101,7 +101,7 @@ class ExitOrderService:
             if order.status not in (OrderStatus.PENDING, OrderStatus.WAITING):
                 raise Conflict(f"The order is {order.status} and can no longer be amended.", order_id=order.id)
             pair = self._market.pair(order.pair_id)
-            quote = self._market.quote(pair)
+            quote = self._market.fresh_quote(pair)
             exit_terms = amended(terms_of(order), changes)
             position = await work.positions.of_trade(trade.id)
             price = self._market.watched_price(pair, exit_terms, trade.side, quote)

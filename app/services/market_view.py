@@ -76,9 +76,16 @@ class MarketView:
             raise Unavailable(f"{pair.symbol} has no price yet.", code="PRICE_STALE", pair=pair.symbol, retry_after=1)
         return quote
 
+    def fresh_quote(self, pair: Pair) -> Quote:
+        """The last quote, of a closed market however old; PRICE_STALE where a newer one should have come."""
+        quote = self.quote(pair)
+        if quote.is_stale(self._clock.now(), pair.category):
+            raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)
+        return quote
+
     def tradable_quote(self, pair: Pair) -> Quote:
         """The last quote of an open market, fresh; MARKET_CLOSED or PRICE_STALE otherwise."""
-        quote = self.quote(pair)
+        quote = self.fresh_quote(pair)
         if not quote.market.is_open:
             raise Conflict(
                 f"The market of {pair.symbol} is closed.",
@@ -86,8 +93,6 @@ class MarketView:
                 pair=pair.symbol,
                 next_open=quote.market.next_open,
             )
-        if quote.is_stale(self._clock.now(), pair.category):
-            raise Unavailable(code="PRICE_STALE", pair=pair.symbol, retry_after=1)
         return quote
 
     def watched_price(self, pair: Pair, watching: Watching, side: PositionSide, quote: Quote) -> Decimal:

@@ -204,7 +204,7 @@ class TradingService:
         if self._engines is not None:
             self._engines.require(pair.venue)
         is_resting = terms.order_type is OrderType.LIMIT
-        quote = self._market.quote(pair) if is_resting else self._market.tradable_quote(pair)
+        quote = self._market.fresh_quote(pair) if is_resting else self._market.tradable_quote(pair)
         watched = self._market.watched_price(pair, terms, side_of(is_long=terms.is_long), quote)
         exits = check_open(terms, pair, _entry_price(terms, quote), watched)
         return pair, exits

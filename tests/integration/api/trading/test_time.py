@@ -41,13 +41,18 @@ async def test_a_stale_price_trades_nothing_until_a_fresh_one_comes(
     trader: Trader, market: HandMarket, hands: ManualClock
 ) -> None:
     await market.turn("BTCUSDT", Market(is_open=True))
-    opened = await trader.open()
+    opened = await trader.open(stop_price=47_000)
+    exit_url = f"/orders/{opened['exit_order_ids'][0]}"
+    stop = {"trade_id": opened["trade_id"], "order_type": "STOP_LOSS", "stop_price": 46_500}
     hands.advance(11)
 
     answer = await trader.ask_open()
     refusal(answer, 503, "PRICE_STALE")
     assert int(answer.headers["retry-after"]) >= 1
     refusal(await trader.close(opened), 503, "PRICE_STALE")
+    refusal(await trader.ask_open(order_type="LIMIT", price=49_000), 503, "PRICE_STALE")
+    refusal(await trader.send("POST", "/orders", stop), 503, "PRICE_STALE")
+    refusal(await trader.send("PATCH", exit_url, {"stop_price": 46_500}), 503, "PRICE_STALE")
     price = (await trader.client.get("/api/v1/prices/BTCUSDT")).json()
     assert (price["stale"], price["market_open"]) == (True, True)
     assert (await trader.trade(opened))["status"] == "open"
