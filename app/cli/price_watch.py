@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -45,10 +46,10 @@ def get(
     if as_json:
         write_line(answer.text)
     else:
-        board = PriceBoard()
+        board, now = PriceBoard(), time.monotonic()
         for price in prices:
-            board.take(price, time.monotonic())
-        screen().print(board.table(time.monotonic(), _ONCE))
+            board.take(price, now - price["age_ms"] / 1000)
+        screen().print(board.table(now, _ONCE))
         for error in errors:
             say(Text(f"{error['pair']}: {error['code']}", style="yellow"))
     if errors:
@@ -83,25 +84,31 @@ def watch(
 class _Shown:
     price: Document
     first: Decimal | int
-    at: float
+    received: float
     style: str = ""
 
 
 @dataclass(slots=True)
 class PriceBoard:
-    """The last price of each pair, and which way it went; times are seconds of a monotonic clock."""
+    """The last price of each pair, and which way it went; times are seconds of the monotonic clock here."""
 
     shown: dict[str, _Shown] = field(default_factory=dict)
 
-    def take(self, price: Document, now: float) -> None:
-        """Take a newer price."""
+    def take(self, price: Document, received: float) -> None:
+        """Take a newer price, and when the server received it."""
         before = self.shown.get(price["pair"])
         if before is None:
-            self.shown[price["pair"]] = _Shown(price, price["price"], now)
+            self.shown[price["pair"]] = _Shown(price, price["price"], received)
             return
         moved = price["price"] - before.price["price"]
-        before.price, before.at = price, now
+        before.price, before.received = price, received
         before.style = GAIN if moved > 0 else LOSS if moved < 0 else before.style
+
+    def take_frame(self, frame: Document, now: float) -> None:
+        """Take the price of a frame; how old it was when it was sent is told by the server's clock alone."""
+        sent, received = frame["timestamp"], frame["data"]["received_at"]
+        age = datetime.fromisoformat(sent) - datetime.fromisoformat(received)
+        self.take(frame["data"], now - age.total_seconds())
 
     def table(self, now: float, columns: Sequence[Column]) -> Table:
         """The board as a table."""
@@ -120,8 +127,7 @@ def _change_cell(row: Document) -> Text:
 
 
 def _age_seconds(row: Document) -> float:
-    # A frame is sent when the price is new; an answer tells how old its price was.
-    seconds: float = row.get("age_ms", 0) / 1000 + row["now"] - row["shown"].at
+    seconds: float = row["now"] - row["shown"].received
     return seconds
 
 
@@ -161,7 +167,7 @@ def _show_once(client: ApiClient, names: list[str], *, as_json: bool) -> None:
         while awaited - board.shown.keys() and time.monotonic() < deadline:
             frame = stream.receive(FRAME_SECONDS)
             if frame is not None and frame["type"] == "price_update":
-                board.take(frame["data"], time.monotonic())
+                board.take_frame(frame, time.monotonic())
     if unpriced := sorted(awaited - board.shown.keys()):
         say(Text(_no_price(unpriced), style="yellow"))
     if as_json:
@@ -194,10 +200,10 @@ def _show_live(client: ApiClient, names: list[str]) -> None:
     console = screen()
     with Live(console=console, auto_refresh=False, transient=False) as live:
         drawn = 0.0
-        for price in _endless_prices(client, names):
+        for frame in _endless_frames(client, names):
             now = time.monotonic()
-            if price is not None:
-                board.take(price, now)
+            if frame is not None:
+                board.take_frame(frame, now)
             if now - drawn >= FRAME_SECONDS:
                 live.update(board.table(now, _LIVE), refresh=True)
                 drawn = now
@@ -205,13 +211,18 @@ def _show_live(client: ApiClient, names: list[str]) -> None:
 
 def _endless_prices(client: ApiClient, names: list[str]) -> Iterator[Document | None]:
     """Every price as it comes, and None where for a moment none does."""
+    for frame in _endless_frames(client, names):
+        yield None if frame is None else frame["data"]
+
+
+def _endless_frames(client: ApiClient, names: list[str]) -> Iterator[Document | None]:
     for stream in lasting_streams(client):
         with suppress(StreamClosed):
             _subscribe(stream, names)
             while True:
                 frame = stream.receive(FRAME_SECONDS)
                 if frame is None or frame["type"] == "price_update":
-                    yield None if frame is None else frame["data"]
+                    yield frame
 
 
 def _missing(unknown: Failure) -> str:

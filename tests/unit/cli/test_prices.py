@@ -41,13 +41,23 @@ def test_a_board_keeps_the_last_price_of_each_pair_and_how_far_it_went() -> None
 
 def test_what_a_price_is_worth_is_said() -> None:
     board = PriceBoard()
-    board.take(price("A", "1", age_ms=500), 0.0)
+    board.take(price("A", "1"), -0.5)
     board.take(price("B", "1", stale=True), 0.0)
     board.take(price("C", "1", market_open=False), 0.0)
     states = {words[0]: words[-1] for words in map(str.split, shown(board, 1.0).splitlines()) if len(words) > 3}
     assert (states["A"], states["B"], states["C"]) == ("live", "stale", "closed")
     assert "1.5 s" in shown(board, 1.0)
     assert "quiet" in shown(board, 20.0)
+
+
+def test_a_price_is_as_old_as_the_server_says_however_long_the_others_were_waited_for() -> None:
+    board = PriceBoard()
+    closed = price("EURUSD", "1.08", market_open=False, received_at="2026-11-28T08:00:00.500Z")
+    board.take_frame({"timestamp": "2026-11-28T08:00:30.500Z", "data": closed}, 100.0)
+    assert "30.0 s" in shown(board, 100.0)
+    assert "35.0 s" in shown(board, 105.0)
+    board.take_frame({"timestamp": closed["received_at"], "data": closed}, 106.0)
+    assert "0.2 s" in shown(board, 106.2)
 
 
 def test_the_sample_is_a_recording() -> None:
