@@ -416,6 +416,7 @@ class ScriptedVenue(BaseTradingProvider):
             margin_left=closing.margin_left,
             liquidation_price=self._liquidation(held),
             is_liquidation=is_liquidation,
+            entry_price=held.entry_price,
         )
 
     def _liquidation(self, held: Held) -> Decimal:

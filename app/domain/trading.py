@@ -128,8 +128,8 @@ class VenueFill:
     """One execution. `pnl` and `fee` in USDC; `sequence`, `mark_price` name the tick it happened at, and `bid`, `ask`
     and `last` are that tick's where the venue tells them.
 
-    `margin_left`, `size_left`, `liquidation_price` describe the position after this fill; `is_last` says whether its
-    order can fill no more.
+    `margin_left`, `size_left`, `liquidation_price` describe the position after this fill, and so does `entry_price`,
+    its average one, where the venue tells it; `is_last` says whether its order can fill no more.
     """
 
     fill_id: str
@@ -153,6 +153,7 @@ class VenueFill:
     bid: Decimal | None = None
     ask: Decimal | None = None
     last: Decimal | None = None
+    entry_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ class FillRepository(Repository[Fill]):
             query = query.where(Fill.created_at >= since)
         return Decimal(await self.session.scalar(query) or 0)
 
+    async def realised_by(self, order_id: int) -> Decimal | None:
+        """The PnL of what an order has closed, before fees, in USDC; None where nothing of it has filled."""
+        return await self.session.scalar(select(func.sum(Fill.pnl)).where(Fill.order_id == order_id))
+
     async def of_trade(self, trade_id: int) -> Sequence[Fill]:
         """Every execution of a trade, oldest first."""
         return await self.all_of(select(Fill).where(Fill.trade_id == trade_id).order_by(Fill.id))

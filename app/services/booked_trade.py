@@ -174,7 +174,8 @@ class BookedTrade:
                 leverage=trade.leverage,
             )
         position.size = trade.size
-        position.entry_price = trade.entry_price or fill.price
+        told = fill.entry_price if is_latest else None
+        position.entry_price = told or trade.entry_price or fill.price
         if is_latest:
             margin = credit_usdc(fill.margin_left * trade.size / fill.size_left) if is_shared else fill.margin_left
             position.margin, position.liquidation_price = margin, fill.liquidation_price

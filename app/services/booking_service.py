@@ -17,7 +17,7 @@ from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.booked_trade import BookedTrade, average
 from app.services.exit_rearming import has_rest, rearm
 from app.services.held_exits import LET_GO
-from app.services.netted_fills import lacks_fills, own_part, share_margin, take_outside
+from app.services.netted_fills import lacks_fills, own_part, share_position, take_outside
 from app.services.providers.base import QuoteBoard
 from app.services.trade_closing import AT_ONCE, ATTEMPTS, REST_OF_ENTRY, conclude, emptied, try_again
 from app.services.watched_prices import prices_at_fill
@@ -104,7 +104,7 @@ class BookingService:
             holders = await self._lock_all(work, [trade.id for trade in found])
             await take_outside(fill, self._board, holders, is_in_order=is_in_order)
             if holders and holders[0].trade.provider in self._netting:
-                await share_margin(fill, holders)
+                await share_position(fill, holders)
             for booked in holders:
                 hint_exits(work, booked.orders)
 
@@ -112,7 +112,7 @@ class BookingService:
         """Bring what trades show of the margin of their position to what the venue says; sizes are not touched."""
         async with self._uow() as work:
             found = await work.trades.all_by_venue_index(position.venue_account_id, position.venue_trade_index)
-            await share_margin(position, await self._lock_all(work, [trade.id for trade in found]))
+            await share_position(position, await self._lock_all(work, [trade.id for trade in found]))
 
     async def _lock(self, work: UnitOfWork, intent_id: int) -> tuple[BookedTrade, Intent]:
         """An intent, and the trade that it is about."""
@@ -191,7 +191,7 @@ class BookingService:
                 is_last = result.outcome is VenueOutcome.FILLED and fill is result.fills[-1]
                 await self._filled(booked, order, own, is_last=is_last, leaves_rest=leaves_rest)
                 if booked.trade.provider in self._netting:
-                    await share_margin(fill, [booked, *booked.siblings])
+                    await share_position(fill, [booked, *booked.siblings])
         return is_news
 
     @staticmethod

@@ -10,6 +10,7 @@ from app.domain.errors import InvalidTransition
 from app.domain.events import EventType, position_event, trade_event
 from app.domain.lifecycle import OPEN_TRADE
 from app.domain.money import ZERO
+from app.domain.positions import pnl_of
 from app.domain.shares import pro_rata, split_fill
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome
 from app.models.trading import Intent
@@ -66,11 +67,17 @@ class PositionLeft(Protocol):
         """Where it is taken over."""
         ...
 
+    @property
+    def entry_price(self) -> Decimal | None:
+        """The average price that its PnL counts from, where it is told."""
+        ...
 
-async def share_margin(left: PositionLeft, holders: Sequence[BookedTrade]) -> None:
+
+async def share_position(left: PositionLeft, holders: Sequence[BookedTrade]) -> None:
     """Give each open trade of a position its part of the margin, by size, the newest the exact rest.
 
-    Where the sizes are not the position's, it is told of as it was before, or will be: nothing changes.
+    All have its entry price: the venue counts PnL from the average, whichever trade is closed. Where the sizes are not
+    the position's, it is told of as it was before, or will be: nothing changes.
     """
     held = sorted(_open(holders), key=lambda booked: booked.trade.id)
     sizes = [booked.trade.size for booked in held]
@@ -80,9 +87,13 @@ async def share_margin(left: PositionLeft, holders: Sequence[BookedTrade]) -> No
         position = await booked.work.positions.of_trade(booked.trade.id)
         if position is None:
             raise LookupError(f"trade {booked.trade.id} is open without a position")
-        if (position.margin, position.liquidation_price) != (margin, left.liquidation_price):
-            position.margin, position.liquidation_price = margin, left.liquidation_price
-            booked.work.emit(position_event(position, "margin"))
+        was = position.margin, position.liquidation_price, position.entry_price
+        now = margin, left.liquidation_price, left.entry_price or position.entry_price
+        if was != now:
+            position.margin, position.liquidation_price, position.entry_price = now
+            mark = position.current_price or position.entry_price
+            position.unrealized_pnl = pnl_of(position.side, position.size, position.entry_price, mark)
+            booked.work.emit(position_event(position, "shared"))
 
 
 async def take_outside(
@@ -119,7 +130,7 @@ async def own_part(booked: BookedTrade, board: QuoteBoard, fill: VenueFill) -> V
             await holder.record(share, None)
             await _take(holder, board, share)
     if own is None:
-        await share_margin(fill, booked.siblings)
+        await share_position(fill, booked.siblings)
     return own
 
 

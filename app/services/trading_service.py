@@ -52,11 +52,15 @@ class Trader:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An order as it stands after its request, with the trade it is about and the exits that came with it."""
+    """An order as it stands after its request, with the trade it is about and the exits that came with it.
+
+    `pnl` is what an order that closes has realised, before fees, in USDC.
+    """
 
     order: Order
     trade: Trade
     exits: Sequence[Order]
+    pnl: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,12 @@ class TradingService:
         async with self._uow() as work:
             await work.stand_alone()
             found = await work.trades.of_order(user_id, order_id)
-        if found is None:
-            raise NotFound(order_id=order_id)
-        trade, orders = found
-        order = next(order for order in orders if order.id == order_id)
-        return Placed(order, trade, _exits_among(orders))
+            if found is None:
+                raise NotFound(order_id=order_id)
+            trade, orders = found
+            order = next(order for order in orders if order.id == order_id)
+            pnl = await work.fills.realised_by(order_id) if order.role is OrderRole.CLOSE else None
+        return Placed(order, trade, _exits_among(orders), pnl)
 
     async def preview(self, trader: Trader, terms: OpenTerms) -> Preview:
         """What opening would mean, and every refusal it would meet, with no effect."""

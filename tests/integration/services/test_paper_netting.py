@@ -13,6 +13,7 @@ from app.bootstrap import Container
 from app.domain.enums import OrderRole, OrderStatus, OrderType, TradeStatus
 from app.domain.errors import Conflict
 from app.domain.money import ZERO
+from app.domain.positions import unrealised_pnl
 from app.domain.routing import parse_rules
 from app.domain.trading import VenuePosition, VenueRef
 from app.models.trading import Order, Position, Trade
@@ -90,12 +91,13 @@ class Stack:
         return position
 
     async def assert_sums_agree(self, *trades: Trade) -> None:
-        """Trades and their positions add up to the venue's, in size and in margin."""
+        """Trades and their positions add up to the venue's, in size and in margin, and share its entry price."""
         venue, mine, shown = await self.held(), await self.now(*trades), await self.positions(*trades)
         assert sum((trade.size for trade in mine), ZERO) == venue.size
         assert sum((position.size for position in shown), ZERO) == venue.size
         assert sum((position.margin for position in shown), ZERO) == venue.margin
         assert {p.liquidation_price for p in shown if p.is_open} == {venue.liquidation_price}
+        assert {p.entry_price for p in shown if p.is_open} == {venue.entry_price}
 
 
 @pytest_asyncio.fixture
@@ -128,6 +130,24 @@ async def test_trades_of_one_position_are_closed_apart(stack: Stack) -> None:
     assert 0 <= first.size * (110 - 101) - (gone.pnl or ZERO) < Decimal("0.000001")
     assert {order.quantity for order in await stack.exits(second)} == {cut.size}
     await stack.assert_sums_agree(first, second, third)
+
+
+async def test_closing_one_of_them_moves_no_equity(stack: Stack) -> None:
+    """What a close realises is what its position was shown to have gained: both count from the average entry."""
+    first = await stack.open()
+    await stack.paper.quote("110", "110")
+    second = await stack.open(stop_price=Decimal(105))
+    positions = await stack.positions(first, second)
+    shown = {p.trade_id: unrealised_pnl(p.side, p.size, p.entry_price, Decimal(110)) for p in positions}
+
+    await stack.close(first)
+
+    (gone, left) = await stack.now(first, second)
+    assert gone.pnl == shown[first.id] > 0
+    (rest,) = [p for p in await stack.positions(left) if p.is_open]
+    assert unrealised_pnl(rest.side, rest.size, rest.entry_price, Decimal(110)) == shown[second.id] > 0
+    assert (gone.entry_price, left.entry_price) == (Decimal(101), Decimal(110))
+    await stack.assert_sums_agree(first, second)
 
 
 async def test_a_liquidation_ends_all_of_them(stack: Stack) -> None:

@@ -209,7 +209,7 @@ async def _closed(placed: Placed) -> CloseTradeResponse:
         order_id=order.id,
         trade_id=trade.id,
         exit_price=order.average_price if order.role is OrderRole.CLOSE else None,
-        pnl=trade.pnl,
+        pnl=placed.pnl,
     )
 
 

@@ -16,7 +16,7 @@ from app.repositories.paper_account_repository import Owner
 from app.repositories.paper_repository import Execution
 from app.repositories.unit_of_work import UnitOfWork
 from app.services.providers.paper.clerk import Clerk
-from app.services.providers.paper.mapping import fill_of, known
+from app.services.providers.paper.mapping import fills_of, known
 from app.services.providers.paper.matches import ORDER_KINDS, MatchKind, PaperMatch
 from app.services.providers.paper.rows import Part, Strike, closing_order, fill_row, filled, opened_position
 
@@ -45,9 +45,9 @@ async def book_matches(work: UnitOfWork, matches: Sequence[PaperMatch], pair_of:
             desk.fill(match, desk.orders[match.row_id], pair_of(match.pair_id))
     await desk.write()
     booked = Booked(ended=desk.clerk.ended, positions=desk.stale)
-    for order, position, fills in desk.executions:
-        owner = desk.owners[order.account_id]
-        booked.told += [fill_of(order, fill, owner.venue_account_id) for fill in fills]
+    for execution in desk.executions:
+        order, position = execution.order, execution.position
+        booked.told += fills_of(execution, desk.owners[order.account_id].venue_account_id)
         # Those booked by an earlier try too: its caller may never have heard of them.
         if position is not None and not order.reduce_only:
             booked.positions.append(position)

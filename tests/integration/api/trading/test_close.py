@@ -46,6 +46,19 @@ async def test_a_part_is_closed_and_the_exits_follow(trader: Trader) -> None:
     assert (await trader.close(opened, "?fraction=1")).json()["status"] == "closed"
 
 
+async def test_each_close_tells_what_it_realised_itself(trader: Trader, market: HandMarket) -> None:
+    opened = await trader.open()
+    await market.at(51_000)
+    first = (await trader.close(opened, "?fraction=0.5")).json()
+    await market.at(52_000)
+
+    second = (await trader.close(opened)).json()
+
+    assert second["pnl"] > first["pnl"] > 0
+    trade = await trader.trade(opened)
+    assert Decimal(str(trade["pnl"])) == Decimal(str(first["pnl"])) + Decimal(str(second["pnl"]))
+
+
 async def test_closing_twice_names_the_closed_trade(trader: Trader) -> None:
     opened = await trader.open()
     assert (await trader.close(opened)).status_code == 200
