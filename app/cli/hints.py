@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+from app.domain.money import USDC_STEP, plain
+
 _BY_CODE = {
     "UNAUTHORIZED": "Log in: marqetfi login",
     "INVALID_CREDENTIALS": "Check email and password; a new account is made by: marqetfi register",
     "TOKEN_EXPIRED": "Log in: marqetfi login",
     "REFRESH_TOKEN_REUSED": "Log in again: marqetfi login",
-    "ALREADY_EXISTS": "Choose another one, or log in with it: marqetfi login",
+    "ALREADY_EXISTS": "Choose another one.",
     "FEATURE_NOT_ENABLED": "An administrator sets what an account may do.",
     "PAIR_NOT_FOUND": "marqetfi pairs lists them all.",
     "UNSUPPORTED_ASSET": "marqetfi pairs lists them all.",
@@ -41,25 +43,30 @@ def hint_for(code: str, details: Mapping[str, object], *, retry_after: str | Non
         return f"Tell the operator this request id: {request_id}"
     if code == "TRADE_EXECUTION_FAILED":
         code = str(details.get("reason"))
-    return _about_webhooks(code, details) or _BY_CODE.get(code)
+    return _by_details(code, details) or _BY_CODE.get(code)
 
 
-def _about_webhooks(code: str, details: Mapping[str, object]) -> str | None:
-    """What to do where the details of an error name a webhook, or what one is made of."""
+def _by_details(code: str, details: Mapping[str, object]) -> str | None:
+    """What to do where the details of an error say more than its code."""
     wrong = details.get("errors")
     if isinstance(wrong, list) and any(one.get("code") == "event_type_unknown" for one in wrong):
         return "marqetfi webhooks types lists them all."
-    if code == "LIMIT_EXCEEDED" and details.get("limit") == "webhooks":
-        return "marqetfi webhooks delete makes room."
-    if code == "CONFLICT" and "webhook_id" in details:
-        return f"Switch it on: marqetfi webhooks update {details['webhook_id']} --on"
-    if code == "NOT_FOUND":
-        named = (sentence for name, sentence in _BY_ID.items() if name in details)
-        return next(named, None)
-    return None
+    told = [sentence for (of, name, value), sentence in _BY_VALUE.items() if of == code and details.get(name) == value]
+    told += [sentence for (of, name), sentence in _BY_DETAIL.items() if of == code and name in details]
+    return told[0].format_map(details) if told else None
 
 
-_BY_ID = {
-    "webhook_id": "marqetfi webhooks list shows yours.",
-    "delivery_id": "marqetfi webhooks deliveries lists those that are still kept.",
+# By the code of an error, and the value of one of its details.
+_BY_VALUE = {
+    ("LIMIT_EXCEEDED", "limit", "webhooks"): "marqetfi webhooks delete makes room.",
+    ("TOO_MANY_DECIMALS", "field", "collateral"): f"Collateral has a step of {plain(USDC_STEP)} USDC, at every pair.",
+}
+# By the code of an error, and the name of one of its details.
+_BY_DETAIL = {
+    ("NOT_FOUND", "webhook_id"): "marqetfi webhooks list shows yours.",
+    ("NOT_FOUND", "delivery_id"): "marqetfi webhooks deliveries lists those that are still kept.",
+    ("CONFLICT", "webhook_id"): "Switch it on: marqetfi webhooks update {webhook_id} --on",
+    ("ALREADY_EXISTS", "fields"): "Choose another one, or log in with it: marqetfi login",
+    ("ALREADY_EXISTS", "order_id"): "marqetfi order show {order_id} shows it; choose another --client-order-id.",
+    ("SIZE_BELOW_MINIMUM", "size_step"): "Give more: marqetfi pairs shows the size step of each pair.",
 }

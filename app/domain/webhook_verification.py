@@ -129,7 +129,6 @@ def _time_problems(headers: Mapping[str, str], now: float) -> Iterator[Problem]:
     elif not (text.isascii() and text.isdigit() and len(text) <= 12):
         yield Problem("TIMESTAMP_FORM", "webhook-timestamp must be whole unix seconds.")
     elif abs(now - int(text)) > TOLERANCE_SECONDS:
-        apart = round(abs(now - int(text)))
-        yield Problem(
-            "TIMESTAMP_TOO_FAR", f"The timestamp is {apart} s from now; accept at most {TOLERANCE_SECONDS} s."
-        )
+        apart = round(now - int(text))
+        where = f"{apart} s in the past" if apart > 0 else f"{-apart} s in the future"
+        yield Problem("TIMESTAMP_TOO_FAR", f"The timestamp is {where}; accept at most {TOLERANCE_SECONDS} s.")

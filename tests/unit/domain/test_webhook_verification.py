@@ -67,10 +67,11 @@ def test_what_is_wrong_is_said(headers: dict[str, str], body: str, secret: str, 
     assert verification.is_fresh
 
 
-@pytest.mark.parametrize("now", [NOW + 301, NOW - 301])
-def test_a_replay_is_told(now: int) -> None:
+@pytest.mark.parametrize(("now", "where"), [(NOW + 301, "301 s in the past;"), (NOW - 302, "302 s in the future;")])
+def test_a_replay_is_told(now: int, where: str) -> None:
     verification = verify(HEADERS, BODY, [SECRET], now)
     assert codes(verification) == ["TIMESTAMP_TOO_FAR"]
+    assert where in verification.problems[0].message
     assert verification.is_authentic
     assert not verification.is_valid
 
