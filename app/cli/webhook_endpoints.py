@@ -199,6 +199,7 @@ def _show(answer: Answer, *, as_json: bool) -> None:
             ("events", ", ".join(row["event_types"])),
             ("state", state_text(row)),
             ("failing since", _moment(row["failing_since"])),
+            ("paused until", _moment(row["paused_until"])),
             ("last delivery", _moment(row["last_delivery_at"])),
             ("secret", Text(f"ends with {row['secret_hint']}")),
             ("old secret", _previous(row)),

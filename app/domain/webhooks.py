@@ -254,6 +254,11 @@ def _disabled_for(reply: Reply, failing_since: datetime, now: datetime) -> str |
     return "failing" if now - failing_since >= DISABLE_AFTER else None
 
 
+def next_attempt(due: datetime | None, paused_until: datetime | None) -> datetime | None:
+    """When a delivery is tried next: once it is due, and its endpoint's pause is over; None where it has ended."""
+    return due if due is None or paused_until is None else max(due, paused_until)
+
+
 def free_slots(ages: Iterable[float], concurrency: int, *, slow_after: float = 1.0) -> int:
     """How many more attempts may begin, given how long those under way have taken.
 

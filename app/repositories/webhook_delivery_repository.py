@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BigInteger, CursorResult, Integer, String, Text, delete, func, literal, select, update
+from sqlalchemy import BigInteger, CursorResult, DateTime, Integer, String, Text, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.types import TypeEngine
 
@@ -80,7 +80,16 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
     model = WebhookDelivery
     moves = DELIVERY_MOVES
 
-    async def schedule(self, deliveries: Sequence[NewDelivery]) -> None:
+    async def first_turn(self, webhook_id: int) -> datetime:
+        """An instant by which what is due then is sent before everything else that waits for an endpoint."""
+        waiting = (WebhookDelivery.webhook_config_id == webhook_id, WebhookDelivery.status == DeliveryStatus.PENDING)
+        before = func.min(WebhookDelivery.next_run_at) - timedelta(microseconds=1)
+        instant: datetime = (
+            await self.session.scalars(select(func.least(func.clock_timestamp(), before)).where(*waiting))
+        ).one()
+        return instant
+
+    async def schedule(self, deliveries: Sequence[NewDelivery], due_at: datetime | None = None) -> None:
         """Write deliveries that are due at once, in this order; those that are there already stay as they are."""
         if not deliveries:
             return
@@ -92,7 +101,7 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         query = select(
             *(given.c[name] for name in _COLUMNS),
             literal(DeliveryStatus.PENDING.value),
-            func.clock_timestamp(),
+            func.clock_timestamp() if due_at is None else literal(due_at, _INSTANT),
         ).order_by(given.c.number)
         statement = upsert(WebhookDelivery).from_select([*_COLUMNS, "status", "next_run_at"], query)
         await self.session.execute(statement.on_conflict_do_nothing())
@@ -128,16 +137,17 @@ class WebhookDeliveryRepository(LifecycleRepository[WebhookDelivery, DeliverySta
         result = await self.session.execute(query.values(lease_until=None), execution_options=_NO_SYNC)
         return cast(CursorResult[Any], result).rowcount
 
-    async def repeat(self, rows: Sequence[WebhookDelivery]) -> int:
+    async def repeat(self, rows: Sequence[WebhookDelivery], due_at: datetime | None = None) -> int:
         """Make locked deliveries due at once, an ended one anew; how many. Those that are being sent are left alone."""
         now: datetime = (await self.session.scalars(select(func.clock_timestamp()))).one()
         free = [row for row in rows if row.lease_until is None or row.lease_until <= now]
+        due = due_at or now
         for row in free:
             if row.status is DeliveryStatus.PENDING:
-                row.next_run_at = min(row.next_run_at or now, now)
+                row.next_run_at = min(row.next_run_at or due, due)
             else:
                 self.move_locked(
-                    row, DeliveryStatus.PENDING, next_run_at=now, attempts_before=row.attempts, delivered_at=None
+                    row, DeliveryStatus.PENDING, next_run_at=due, attempts_before=row.attempts, delivered_at=None
                 )
         await self.write_together(free, ("status", "next_run_at", "attempts_before", "delivered_at"))
         return len(free)
@@ -245,6 +255,7 @@ _NEW: Mapping[str, TypeEngine[Any]] = {
     "payload": Text(),
 }
 _COLUMNS = [name for name in _NEW if name != "number"]
+_INSTANT = DateTime(timezone=True)
 _NO_SYNC = {"synchronize_session": False}
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import CursorResult, func, select, update
 
 from app.models.user import User
 from app.models.webhook import WebhookConfiguration
@@ -82,6 +83,20 @@ class WebhookRepository(Repository[WebhookConfiguration]):
             setattr(row, name, value)
         await self.session.flush()
 
+    async def end_pause(self, webhook_id: int) -> bool:
+        """End the pause of an endpoint that failed too often; whether there was one. Its failures still count."""
+        paused = update(WebhookConfiguration).where(
+            WebhookConfiguration.id == webhook_id, WebhookConfiguration.paused_until.is_not(None)
+        )
+        result = await self.session.execute(paused.values(paused_until=None), execution_options=_NO_SYNC)
+        return cast(CursorResult[Any], result).rowcount == 1
+
+    async def paused_until(self, webhook_id: int) -> datetime | None:
+        """Until when an endpoint is left alone; None where it is not."""
+        query = select(WebhookConfiguration.paused_until).where(WebhookConfiguration.id == webhook_id)
+        instant: datetime | None = await self.session.scalar(query)
+        return instant
+
     async def remove(self, row: WebhookConfiguration) -> None:
         """Delete an endpoint with its deliveries."""
         await self.session.delete(row)
@@ -92,4 +107,5 @@ class WebhookRepository(Repository[WebhookConfiguration]):
         return instant
 
 
+_NO_SYNC = {"synchronize_session": False}
 _WRITTEN = [each.name for each in fields(EndpointHealth) if each.name not in {"user_id", "url", "now"}]

@@ -185,7 +185,8 @@ class WebhookResponse(ResponseModel):
     retry_count: int = Field(description="Attempts in a row that failed", examples=[0])
     failing_since: datetime | None = Field(description="Since when every attempt has failed, UTC, ISO 8601")
     paused_until: datetime | None = Field(
-        description="Until when it is left alone, UTC, ISO 8601; set while so many fail that one a minute is tried"
+        description="Until when it is left alone, UTC, ISO 8601; set while so many fail that one a minute is tried. "
+        "A test, a resend, and `is_active: true` end it"
     )
     disabled_at: datetime | None = Field(description="When we switched it off, UTC, ISO 8601")
     disabled_reason: str | None = Field(description="failing: no success for 5 days; gone: it answered 410")
@@ -227,7 +228,8 @@ class DeliveryResponse(ResponseModel):
     )
     duration_ms: int | None = Field(default=None, description="Milliseconds that the last attempt took", examples=[87])
     next_attempt_at: datetime | None = Field(
-        description="When it is tried next, UTC, ISO 8601; null where it has ended", validation_alias="next_run_at"
+        description="When it is tried next, UTC, ISO 8601: not while its endpoint is paused; null where it has ended",
+        validation_alias="next_run_at",
     )
     delivered_at: datetime | None = Field(description="When it was taken, UTC, ISO 8601")
     created_at: datetime = Field(description="When it was written, UTC, ISO 8601")

@@ -92,7 +92,7 @@ class WebhookService:
         return endpoint, secret
 
     async def change(self, user_id: int, webhook_id: int, changes: Mapping[str, object]) -> WebhookConfiguration:
-        """Change url, event_types or is_active. Another URL, or switching on, lets past failures be forgotten."""
+        """Change url, event_types or is_active. Another URL, or setting it active, forgets past failures."""
         if "url" in changes:
             async with self._uow() as work:
                 await _owned(work, user_id, webhook_id)
@@ -100,7 +100,7 @@ class WebhookService:
         async with self._uow() as work:
             endpoint = await _owned(work, user_id, webhook_id, for_update=True)
             is_new_start = changes.get("url", endpoint.url) != endpoint.url
-            is_new_start |= changes.get("is_active") is True and not endpoint.is_active
+            is_new_start |= changes.get("is_active") is True
             await work.webhooks.set(endpoint, **changes, **(_NEW_START if is_new_start else {}))
             work.hint(WEBHOOKS_TOPIC, b"")
         return endpoint
@@ -143,33 +143,34 @@ class WebhookService:
     async def send_webhook(self, user_id: int, event_type: EventType, event_data: EventData) -> LoggedEvent:
         """Write an event to a user's log; the relay makes a delivery of it for each endpoint that wants it."""
         async with self._uow() as work:
-            # Written before the commit does it, so that it can be read: the user's counter is locked until then.
-            await work.events.append([Event(user_id, event_type, event_data)])
-            before = await work.events.last_sequence(user_id) - 1
-            (logged,) = await work.events.after(user_id, before, limit=1)
-            work.hint(EVENTS_TOPIC, b"")
-        return logged
+            return await _log(work, Event(user_id, event_type, event_data))
 
     async def send_test(self, user_id: int, webhook_id: int) -> LoggedEvent:
-        """Send a test event to an endpoint, whatever its filters, and to no other; the event."""
+        """Send a test event to an endpoint, whatever its filters, and to no other; it ends a pause. The event."""
+        test = Event(user_id, EventType.WEBHOOK_TEST, {"user_id": user_id, "webhook_id": webhook_id})
         async with self._uow() as work:
-            await _active(work, user_id, webhook_id)
-        data = {"user_id": user_id, "webhook_id": webhook_id}
-        return await self.send_webhook(user_id, EventType.WEBHOOK_TEST, data)
+            endpoint = await _active(work, user_id, webhook_id)
+            due_at = await _turn_after_pause(work, webhook_id)
+            logged = await _log(work, test)
+            if due_at is not None:
+                await work.deliveries.schedule(list(deliveries_of(logged, [endpoint])), due_at)
+                work.hint(WEBHOOKS_TOPIC, b"")
+        return logged
 
     async def resend(self, user_id: int, webhook_id: int, delivery_id: int) -> WebhookDelivery:
-        """Make a delivery due again, under its ids; one that is being sent is left alone."""
+        """Make a delivery due again, under its ids, which ends a pause; one that is being sent is left alone."""
         async with self._uow() as work:
             await _active(work, user_id, webhook_id)
+            due_at = await _turn_after_pause(work, webhook_id)
             delivery = await work.deliveries.owned(user_id, delivery_id, for_update=True)
             if delivery is None or delivery.webhook_config_id != webhook_id:
                 raise NotFound(delivery_id=delivery_id)
-            await work.deliveries.repeat([delivery])
+            await work.deliveries.repeat([delivery], due_at)
             work.hint(WEBHOOKS_TOPIC, b"")
         return delivery
 
     async def resend_since(self, user_id: int, webhook_id: int, since: datetime, *, include_delivered: bool) -> Resent:
-        """Make everything that an endpoint wants of the log since an instant due again, in order.
+        """Make everything that an endpoint wants of the log since an instant due again, in order; it ends a pause.
 
         What was delivered is left out unless it is asked for; what was never meant for it, as it was off, is in.
         """
@@ -179,6 +180,8 @@ class WebhookService:
         while looked_at < MOST_RESENT:
             async with self._uow() as work:
                 endpoint = await _active(work, user_id, webhook_id)
+                if not looked_at:
+                    await work.webhooks.end_pause(webhook_id)
                 types = types_matching(endpoint.event_types)
                 events = await work.events.after(user_id, after, limit=BATCH, types=types)
                 count += await _resend_events(work, endpoint, events, include_delivered=include_delivered)
@@ -253,6 +256,25 @@ async def _active(work: UnitOfWork, user_id: int, webhook_id: int) -> WebhookCon
             return endpoint
     await _owned(work, user_id, webhook_id)
     raise Conflict("This endpoint is switched off; set is_active to true first.", webhook_id=webhook_id)
+
+
+async def _log(work: UnitOfWork, event: Event) -> LoggedEvent:
+    # Written before the commit does it, so that it can be read: the user's counter is locked until then.
+    await work.events.append([event])
+    before = await work.events.last_sequence(event.user_id) - 1
+    (logged,) = await work.events.after(event.user_id, before, limit=1)
+    work.hint(EVENTS_TOPIC, b"")
+    return logged
+
+
+async def _turn_after_pause(work: UnitOfWork, webhook_id: int) -> datetime | None:
+    """End the pause of an endpoint; when what was asked for is due. None where it was not paused.
+
+    It goes before what waits, any of which may fail and begin the next pause.
+    """
+    if not await work.webhooks.end_pause(webhook_id):
+        return None
+    return await work.deliveries.first_turn(webhook_id)
 
 
 async def _resend_events(

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from app.cli import client as client_module
 from app.cli import webhook_deliveries
-from app.cli.client import ApiClient
+from app.cli.client import Answer, ApiClient
 from app.cli.credentials import CredentialStore, Login
 from app.cli.failure import Failure
 from app.cli.hints import hint_for
 from app.cli.main import app
-from app.cli.webhook_endpoints import _filters, _previous, _secret, _with_secret, state_text
+from app.cli.webhook_endpoints import _filters, _previous, _secret, _show, _with_secret, state_text
 from app.domain.events import EventType
 from app.domain.webhooks import checked_secret
 from tests.unit.cli.conftest import ScriptedServer
@@ -78,6 +78,15 @@ def test_secrets_that_are_made_are_good_and_never_the_same() -> None:
 )
 def test_how_an_endpoint_does(values: dict[str, Any], shown: str) -> None:
     assert state_text({**ON, **values}).plain == shown
+
+
+def test_until_when_an_endpoint_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"id": 1, "url": "https://example.com/", "event_types": ["*"], "secret_hint": "abcd", "failing_since": None}
+    told |= {"last_delivery_at": None, "previous_until": None, "created_at": "2026-11-24T08:00:00Z"}
+    for until, shown in (("2026-11-24T08:10:13Z", "2026-11-24 08:10:13 UTC"), (None, "-")):
+        _show(Answer("", {**ON, **told, "paused_until": until}), as_json=False)
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("paused until"))
+        assert line.removeprefix("paused until").strip() == shown
 
 
 def test_until_when_an_old_secret_signs() -> None:

@@ -27,6 +27,7 @@ from app.domain.webhooks import (
     generated_secret,
     is_known_filter,
     matches,
+    next_attempt,
     next_delay,
     payload_of,
     standard_signature,
@@ -230,6 +231,12 @@ def test_after_ten_failures_there_is_a_probe_a_minute() -> None:
         health = health.after(Reply(status=500), NOW)
     assert health.paused_until is None
     assert health.after(Reply(status=500), NOW).paused_until == NOW + timedelta(seconds=60)
+
+
+def test_a_delivery_waits_until_it_is_due_and_its_endpoints_pause_is_over() -> None:
+    later = NOW + timedelta(seconds=1)
+    assert next_attempt(NOW, later) == next_attempt(later, NOW) == next_attempt(later, None) == later
+    assert next_attempt(None, later) is None, "one that has ended is not tried"
 
 
 def test_slow_attempts_do_not_take_the_slots_of_others() -> None:

@@ -1,6 +1,7 @@
 """Deliveries of a webhook endpoint: what was sent, what came of it, and sending again."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
@@ -11,6 +12,7 @@ from app.api.paging import PageDep
 from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import DeliveryStatus
 from app.domain.errors import NotFound
+from app.domain.webhooks import next_attempt
 from app.models.webhook import WebhookDelivery
 from app.repositories.unit_of_work import UnitOfWork
 from app.schemas.base import PathId
@@ -43,7 +45,7 @@ async def list_deliveries(
             raise NotFound(webhook_id=webhook_id)
         rows = await work.deliveries.of_endpoint(webhook_id, statuses=status, before=page.before, limit=page.wanted)
         shown, cursor = page.cut(rows)
-        return DeliveryList(deliveries=await _timed(work, shown), next_cursor=cursor)
+        return DeliveryList(deliveries=await _told(work, webhook_id, shown), next_cursor=cursor)
 
 
 @routes.get("/deliveries/{delivery_id}", responses=READING, dependencies=COUNTED)
@@ -56,9 +58,10 @@ async def get_delivery(
         if row is None or row.webhook_config_id != webhook_id:
             raise NotFound(delivery_id=delivery_id)
         attempts = await work.deliveries.attempts_of(delivery_id)
+        pause = await work.webhooks.paused_until(webhook_id)
     log = [AttemptResponse.model_validate(attempt) for attempt in attempts]
     took = log[-1].duration_ms if log else None
-    return DeliveryDetailResponse.model_validate(row).model_copy(update={"attempt_log": log, "duration_ms": took})
+    return _shown(DeliveryDetailResponse, row, pause, took).model_copy(update={"attempt_log": log})
 
 
 @routes.post(
@@ -70,10 +73,10 @@ async def get_delivery(
 async def resend_delivery(
     webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
 ) -> DeliveryResponse:
-    """Send one delivery again, under the same ids, with its retries before it anew."""
+    """Send one delivery again at once, under the same ids, with its retries before it anew. A pause ends."""
     row = await container.webhooks.resend(user.id, webhook_id, delivery_id)
     async with container.uow() as work:
-        (told,) = await _timed(work, [row])
+        (told,) = await _told(work, webhook_id, [row])
     return told
 
 
@@ -93,7 +96,14 @@ async def resend_since(
     return ResendResponse(scheduled=resent.count, next_since=resent.next_since)
 
 
-async def _timed(work: UnitOfWork, rows: Sequence[WebhookDelivery]) -> list[DeliveryResponse]:
-    """Deliveries as they are told, each with the time that its last attempt took."""
+async def _told(work: UnitOfWork, webhook_id: int, rows: Sequence[WebhookDelivery]) -> list[DeliveryResponse]:
+    """Deliveries of an endpoint as they are told, each with the time that its last attempt took."""
     took = await work.deliveries.durations_of([row.id for row in rows])
-    return [DeliveryResponse.model_validate(row).model_copy(update={"duration_ms": took.get(row.id)}) for row in rows]
+    # Read after the deliveries: a failure that begins a pause is not shown without it.
+    pause = await work.webhooks.paused_until(webhook_id)
+    return [_shown(DeliveryResponse, row, pause, took.get(row.id)) for row in rows]
+
+
+def _shown[R: DeliveryResponse](shape: type[R], row: WebhookDelivery, pause: datetime | None, took: int | None) -> R:
+    next_at = next_attempt(row.next_run_at, pause)
+    return shape.model_validate(row).model_copy(update={"duration_ms": took, "next_attempt_at": next_at})

@@ -104,7 +104,7 @@ async def get_webhook(webhook_id: PathId, container: ContainerDep, user: Current
 async def replace_webhook(
     webhook_id: PathId, body: ReplaceWebhookRequest, container: ContainerDep, user: CurrentUser
 ) -> WebhookResponse:
-    """Set all that an endpoint's owner sets."""
+    """Set all that an endpoint's owner sets. `is_active` as true, or another `url`, forgets its failures."""
     return WebhookResponse.model_validate(await container.webhooks.change(user.id, webhook_id, body.model_dump()))
 
 
@@ -112,7 +112,7 @@ async def replace_webhook(
 async def amend_webhook(
     webhook_id: PathId, body: AmendWebhookRequest, container: ContainerDep, user: CurrentUser
 ) -> WebhookResponse:
-    """Change some of it. Switching an endpoint on, or sending it elsewhere, lets its failures be forgotten."""
+    """Change some of it. Setting `is_active` to true, or another `url`, forgets its failures and ends a pause."""
     return WebhookResponse.model_validate(await container.webhooks.change(user.id, webhook_id, body.changes()))
 
 
@@ -155,7 +155,7 @@ async def rotate_secret(
     dependencies=COUNTED,
 )
 async def send_test_webhook(webhook_id: PathId, container: ContainerDep, user: CurrentUser) -> TestSentResponse:
-    """Send a test event to this endpoint alone, whatever its filters."""
+    """Send a test event to this endpoint alone at once, whatever its filters. A pause ends."""
     event = await container.webhooks.send_test(user.id, webhook_id)
     sent = {"webhook_id": webhook_id, "event_type": event.type, "event_id": event.id, "sequence": event.sequence}
     return TestSentResponse.model_validate(sent)
