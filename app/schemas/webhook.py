@@ -139,7 +139,8 @@ class ResendRequest(RequestModel):
     """Since when events are to be sent again."""
 
     since: Instant = Field(
-        description="What happened from then on, ISO 8601 with its offset", examples=["2026-01-05T12:00:00Z"]
+        description="What happened from then on, ISO 8601 with its offset; never what was before the endpoint was made",
+        examples=["2026-01-05T12:00:00Z"],
     )
     include_delivered: Flag = Field(default=False, description="Whether what was delivered is to be sent again too")
 

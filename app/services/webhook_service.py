@@ -172,11 +172,13 @@ class WebhookService:
     async def resend_since(self, user_id: int, webhook_id: int, since: datetime, *, include_delivered: bool) -> Resent:
         """Make everything that an endpoint wants of the log since an instant due again, in order; it ends a pause.
 
-        What was delivered is left out unless it is asked for; what was never meant for it, as it was off, is in.
+        What was delivered is left out unless it is asked for; what was never meant for it, as it was off, is in. What
+        happened before there was this endpoint is none of its events.
         """
         count = looked_at = 0
         async with self._uow() as work:
-            after = await work.events.last_before(user_id, since)
+            created_at = (await _active(work, user_id, webhook_id)).created_at
+            after = await work.events.last_before(user_id, max(since, created_at))
         while looked_at < MOST_RESENT:
             async with self._uow() as work:
                 endpoint = await _active(work, user_id, webhook_id)

@@ -182,6 +182,16 @@ async def test_after_ten_failures_in_a_row_an_endpoint_is_left_alone_for_a_minut
     assert (shown["retry_count"], round(pause / timedelta(seconds=1))) == (10, 60)
 
 
+async def until_relayed(owner: Owner, uow: UnitOfWorkFactory) -> None:
+    """Wait until a user's events have reached every endpoint that there is."""
+
+    async def are_relayed() -> bool:
+        async with uow() as work:
+            return all(event.fanned_out_at for event in await work.events.after(owner.person.id, 0, limit=10))
+
+    await until(are_relayed)
+
+
 async def test_what_was_missed_is_sent_when_it_is_asked_for_since_a_time(
     owner: Owner, receiver: Receiver, uow: UnitOfWorkFactory
 ) -> None:
@@ -192,11 +202,7 @@ async def test_what_was_missed_is_sent_when_it_is_asked_for_since_a_time(
     await owner.ask("PATCH", f"/{made['id']}", {"is_active": False})
     await emit(uow, owner.person.id, 3)
 
-    async def are_relayed() -> bool:
-        async with uow() as work:
-            return all(event.fanned_out_at for event in await work.events.after(owner.person.id, 0, limit=10))
-
-    await until(are_relayed)
+    await until_relayed(owner, uow)
     await owner.ask("PATCH", f"/{made['id']}", {"is_active": True})
     assert len(receiver.received) == 1
 
@@ -209,6 +215,21 @@ async def test_what_was_missed_is_sent_when_it_is_asked_for_since_a_time(
     everything = {"since": "2020-01-01T00:00:00Z", "include_delivered": True}
     assert (await owner.ask("POST", path, everything)).json()["scheduled"] == 4
     await until(lambda: len(receiver.received) == 8)
+
+
+async def test_what_was_before_the_endpoint_is_not_sent_to_it(
+    owner: Owner, receiver: Receiver, uow: UnitOfWorkFactory
+) -> None:
+    await emit(uow, owner.person.id, 3)
+    await until_relayed(owner, uow)
+    made = await owner.create(receiver.url())
+    await emit(uow, owner.person.id)
+    await owner.until_delivery(made["id"], status="delivered")
+    everything = {"since": "2020-01-01T00:00:00Z", "include_delivered": True}
+    assert (await owner.ask("POST", f"/{made['id']}/resend", everything)).json()["scheduled"] == 1
+    await until(lambda: len(receiver.received) == 2)
+    assert [request.sequence for request in receiver.received] == [4, 4]
+    assert len(await owner.deliveries(made["id"])) == 1
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-01-01", "2026-01-01T00:00:00", 1767614400, None])

@@ -89,7 +89,10 @@ async def resend_delivery(
 async def resend_since(
     webhook_id: PathId, body: ResendRequest, container: ContainerDep, user: CurrentUser
 ) -> ResendResponse:
-    """Send again what the endpoint wants of the log since an instant, but for what was delivered."""
+    """Send again what the endpoint wants of the log since an instant, but for what was delivered. A pause ends.
+
+    It reaches back to when the endpoint was made, and no further: `GET /events` tells what was before.
+    """
     resent = await container.webhooks.resend_since(
         user.id, webhook_id, body.since, include_delivered=body.include_delivered
     )
