@@ -1,6 +1,6 @@
-"""How a trade is named on the command line."""
+"""How a trade is named on the command line, and the pair of a trade or order in a table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import typer
@@ -20,6 +20,19 @@ def find_trade(client: ApiClient, words: list[str]) -> tuple[int, int]:
     positions: list[Document] = client.get("/trading/positions").data["positions"]
     found = _by_id(client, positions, int(words[0])) if words[0].isdigit() else _by_asset(positions, words[0])
     return found["pair_id"], found["trade_index"]
+
+
+def with_pairs(client: ApiClient, rows: Iterable[Document]) -> list[Document]:
+    """Trades or orders with the symbol of their pair, since an asset may be that of several.
+
+    What is to be shown has happened: where the pairs cannot be had, or no longer list one, it is the asset.
+    """
+    try:
+        listed: list[Document] = client.get("/trading/pairs", anonymous=True).data["pairs"]
+    except Failure:
+        listed = []
+    symbols = {pair["id"]: pair["symbol"] for pair in listed}
+    return [{**row, "pair": symbols.get(row["pair_id"], row["asset"])} for row in rows]
 
 
 def _by_id(client: ApiClient, positions: list[Document], trade_id: int) -> Document:

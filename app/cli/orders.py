@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from app.cli.client import Answer, Document, api_client
+from app.cli.client import Answer, ApiClient, Document, api_client
 from app.cli.console import screen, write_line
-from app.cli.naming import find_trade
+from app.cli.naming import find_trade, with_pairs
 from app.cli.options import (
     Activation,
     AsJson,
@@ -60,10 +60,10 @@ def orders(
     query = {"status": status, "trade_id": trade_id, "limit": limit, "cursor": cursor}
     with api_client(url) as client:
         answer = client.get("/trading/orders", query)
-    if as_json:
-        write_line(answer.text)
-        return
-    show(ORDERS, answer.data["orders"], "No orders.")
+        if as_json:
+            write_line(answer.text)
+            return
+        show(ORDERS, with_pairs(client, answer.data["orders"]), "No orders.")
     tell_next(answer)
 
 
@@ -92,14 +92,14 @@ def attach(
     with api_client(url) as client:
         pair_id, index = find_trade(client, trade)
         body: Document = {"order_type": kind, "pair_id": pair_id, "trade_index": index, **given}
-        _show_order(client.once("POST", "/trading/orders", body=body), "Attached", as_json=as_json)
+        _show_order(client, client.once("POST", "/trading/orders", body=body), "Attached", as_json=as_json)
 
 
 @app.command("show")
 def show_order(order_id: OrderId, url: Url = None, as_json: AsJson = False) -> None:
     """Show an order."""
     with api_client(url) as client:
-        _show_order(client.get(f"/trading/orders/{order_id}"), None, as_json=as_json)
+        _show_order(client, client.get(f"/trading/orders/{order_id}"), None, as_json=as_json)
 
 
 @app.command()
@@ -122,20 +122,20 @@ def amend(
     if not given:
         raise typer.BadParameter("give at least one term to change, such as --stop, --trailing or --trigger-by")
     with api_client(url) as client:
-        _show_order(client.patch(f"/trading/orders/{order_id}", given), "Amended", as_json=as_json)
+        _show_order(client, client.patch(f"/trading/orders/{order_id}", given), "Amended", as_json=as_json)
 
 
 @app.command()
 def cancel(order_id: OrderId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel an exit that has not fired, or a resting entry."""
     with api_client(url) as client:
-        _show_order(client.delete(f"/trading/orders/{order_id}"), "Cancelled", as_json=as_json)
+        _show_order(client, client.delete(f"/trading/orders/{order_id}"), "Cancelled", as_json=as_json)
 
 
-def _show_order(answer: Answer, done: str | None, *, as_json: bool) -> None:
+def _show_order(client: ApiClient, answer: Answer, done: str | None, *, as_json: bool) -> None:
     if as_json:
         write_line(answer.text)
         return
     if done is not None:
         screen().print(Text(f"{done}.", style="bold green"))
-    show(ORDERS, [answer.data], "")
+    show(ORDERS, with_pairs(client, [answer.data]), "")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from app.cli.client import Document
 from app.cli.console import screen
-from app.domain.enums import TriggerBy
+from app.domain.enums import OrderRole, TriggerBy
 from app.domain.money import USDC_DECIMALS
 
 NOTHING = "-"
@@ -38,34 +38,44 @@ STATUS_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its heading, and what stands in it for one row; numbers are set to the right."""
+    """A column: its heading, and what stands in it for one row; numbers are set to the right.
+
+    `is_minor`: it is left out where room lacks, one of a higher `weight` later. `is_rare`: it is there only where a
+    row has something in it.
+    """
 
     heading: str
     cell: Callable[[Document], Text | str]
     is_number: bool = False
     is_minor: bool = False
+    weight: int = 0
+    is_rare: bool = False
 
 
 def show(columns: Sequence[Column], rows: Iterable[Document], empty: str) -> None:
     """Print rows as a table, or one sentence where there are none.
 
-    Where the terminal is too narrow, columns stand closer; then minor ones are left out, the last first, and named.
+    Where the terminal is too narrow, columns stand closer; then minor ones are left out and named, the last first
+    among those of one weight.
     """
     rows, console = list(rows), screen()
     if not rows:
         console.print(Text(empty, style=CALM))
         return
-    shown: list[Column] = list(columns)
-    left_out: list[str] = []
-    is_close = _width(shown, rows) > console.width
-    while (minor := [column for column in shown if column.is_minor]) and _width(
-        shown, rows, is_close=is_close
-    ) > console.width:
-        shown.remove(minor[-1])
-        left_out.insert(0, minor[-1].heading)
+    wanted = [column for column in columns if not column.is_rare or any(column.cell(row) != NOTHING for row in rows)]
+    is_close = _width(wanted, rows) > console.width
+    shown = _fitting(wanted, rows, console.width) if is_close else wanted
     console.print(table(shown, rows, is_close=is_close))
-    if left_out:
+    if left_out := [column.heading for column in wanted if column not in shown]:
         console.print(Text(f"Not shown for lack of room: {', '.join(left_out)}. --json has them.", style=CALM))
+
+
+def _fitting(columns: Sequence[Column], rows: Iterable[Document], width: int) -> Sequence[Column]:
+    """The columns that a table has room for where they stand close; those that are not minor in any case."""
+    shown = list(columns)
+    while (minor := [column for column in shown if column.is_minor]) and _width(shown, rows, is_close=True) > width:
+        shown.remove(min(reversed(minor), key=lambda column: column.weight))
+    return shown
 
 
 def _width(columns: Sequence[Column], rows: Iterable[Document], *, is_close: bool = False) -> int:
@@ -220,13 +230,24 @@ def order_status(order: Document) -> Text:
     return Text.assemble(shown, (f", held since {instant_text(order['held_since'])}", "bold yellow"))
 
 
+def _trade_size(trade: Document) -> str:
+    """What is open of a trade; once nothing is, what was opened, where its orders are there to tell."""
+    entries = (order["filled_quantity"] for order in trade.get("orders", ()) if order["role"] == OrderRole.ENTRY)
+    return number_text(trade["size"] or sum(entries) or None)
+
+
+def liquidation_text(price: Decimal | int | None) -> str:
+    """A liquidation price; a long that can lose all its worth first has 0, which no price reaches."""
+    return number_text(rounded(price or None))
+
+
 TRADES = (
     Column("ID", text("id"), is_number=True),
     Column("Pair id", text("pair_id"), is_number=True, is_minor=True),
-    Column("Index", text("trade_index"), is_number=True, is_minor=True),
-    Column("Asset", text("asset")),
+    Column("Index", text("trade_index"), is_number=True, is_minor=True, weight=2),
+    Column("Pair", text("pair")),
     Column("Side", lambda row: side_text(row["direction"])),
-    Column("Size", number("size"), is_number=True),
+    Column("Size", _trade_size, is_number=True, is_minor=True, weight=1),
     Column("Collateral", number("collateral"), is_number=True, is_minor=True),
     Column("Leverage", lambda row: f"{row['leverage']}x", is_number=True, is_minor=True),
     Column("Entry", rough("entry_price"), is_number=True),
@@ -235,7 +256,7 @@ TRADES = (
     Column("Fees", number("fees"), is_number=True, is_minor=True),
     Column("Funding", gain("funding"), is_number=True, is_minor=True),
     Column("Status", lambda row: status_text(row["status"])),
-    Column("Closed by", text("close_reason"), is_minor=True),
+    Column("Closed by", text("close_reason"), is_minor=True, weight=3),
     Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
 
@@ -245,21 +266,21 @@ POSITIONS = (
     Column("Pair id", text("pair_id"), is_number=True, is_minor=True),
     Column("Index", text("trade_index"), is_number=True, is_minor=True),
     Column("Side", lambda row: side_text(row["side"] == "long") + f" {row['leverage']}x"),
-    Column("Size", number("size"), is_number=True),
-    Column("Entry", rough("entry_price"), is_number=True),
+    Column("Size", number("size"), is_number=True, is_minor=True, weight=1),
+    Column("Entry", rough("entry_price"), is_number=True, is_minor=True, weight=2),
     Column("Price", rough("current_price"), is_number=True),
-    Column("Liquidation", rough("liquidation_price"), is_number=True),
+    Column("Liquidation", lambda row: liquidation_text(row["liquidation_price"]), is_number=True),
     Column("Margin", number("margin"), is_number=True, is_minor=True),
     Column("PnL", gain("unrealized_pnl"), is_number=True),
     Column("Funding", gain("funding"), is_number=True, is_minor=True),
     Column("ROI", lambda row: gain_text(rounded(row["roi"], 3), " %"), is_number=True, is_minor=True),
-    Column("Exit orders", exits_text, is_minor=True),
+    Column("Exits", exits_text),
 )
 
 ORDERS = (
     Column("ID", text("id"), is_number=True),
     Column("Trade", text("trade_id"), is_number=True, is_minor=True),
-    Column("Asset", text("asset")),
+    Column("Pair", text("pair")),
     Column("Role", text("role"), is_minor=True),
     Column("Type", text("order_type")),
     Column("Side", text("side"), is_minor=True),
@@ -269,6 +290,7 @@ ORDERS = (
     Column("Triggered at", rough("trigger_price"), is_number=True, is_minor=True),
     Column("Average price", rough("average_price"), is_number=True, is_minor=True),
     Column("Status", order_status),
+    Column("Expires (UTC)", instant("expires_at"), is_minor=True, weight=1, is_rare=True),
     Column("Made (UTC)", instant("created_at"), is_minor=True),
 )
 

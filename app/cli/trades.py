@@ -9,7 +9,7 @@ from rich.text import Text
 
 from app.cli.client import Answer, ApiClient, Document, api_client
 from app.cli.console import screen, write_line
-from app.cli.naming import find_trade
+from app.cli.naming import find_trade, with_pairs
 from app.cli.options import (
     Activation,
     AsJson,
@@ -32,6 +32,7 @@ from app.cli.tables import (
     TRADES,
     exits_text,
     gain_text,
+    liquidation_text,
     number_text,
     rounded,
     show,
@@ -142,10 +143,10 @@ def list_trades(
     """List trades, newest first."""
     with api_client(url) as client:
         answer = client.get("/trading/trades", {"status": status, "limit": limit, "cursor": cursor})
-    if as_json:
-        write_line(answer.text)
-        return
-    show(TRADES, answer.data["trades"], "No trades.")
+        if as_json:
+            write_line(answer.text)
+            return
+        show(TRADES, with_pairs(client, answer.data["trades"]), "No trades.")
     tell_next(answer)
 
 
@@ -154,11 +155,12 @@ def show_trade(trade: TradeName, url: Url = None, as_json: AsJson = False) -> No
     """Show a trade and its orders."""
     with api_client(url) as client:
         answer = _trade(client, trade)
-    if as_json:
-        write_line(answer.text)
-        return
-    show(TRADES, [answer.data], "")
-    show(ORDERS, answer.data["orders"], "No orders.")
+        if as_json:
+            write_line(answer.text)
+            return
+        shown, *orders = with_pairs(client, [answer.data, *answer.data["orders"]])
+    show(TRADES, [shown], "")
+    show(ORDERS, orders, "No orders.")
 
 
 def positions(url: Url = None, as_json: AsJson = False) -> None:
@@ -211,7 +213,7 @@ def _show_closed(answer: Answer, *, as_json: bool) -> None:
             ("trade", str(closed["trade_id"])),
             ("order", str(closed["order_id"])),
             ("exit price", number_text(rounded(closed["exit_price"]))),
-            ("PnL", gain_text(closed["pnl"], " USDC")),
+            ("PnL", gain_text(closed["pnl"], " USDC before fees")),
         ]
     )
 
@@ -230,7 +232,7 @@ def _show_preview(answer: Answer, *, as_json: bool) -> None:
             ("notional", number_text(seen["notional"])),
             ("fee", number_text(seen["fee"])),
             ("margin", number_text(seen["margin"])),
-            ("liquidation price", number_text(rounded(seen["liquidation_price"]))),
+            ("liquidation price", liquidation_text(seen["liquidation_price"])),
             ("free balance", number_text(seen["free_balance"])),
             *(("refused", Text(f"{one['code']}: {one['message']}", style="red")) for one in seen["refusals"]),
         ]

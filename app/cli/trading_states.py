@@ -13,7 +13,7 @@ from app.cli.environment import load_settings
 from app.cli.failure import Failure
 from app.cli.offline import migrated_url, units_of_work
 from app.cli.options import AsJson
-from app.cli.tables import Column, show
+from app.cli.tables import Column, instant, show
 from app.core.json import rfc3339
 from app.domain.enums import StateScope, TradingState
 from app.domain.errors import MarqetError
@@ -47,7 +47,7 @@ def list_states(as_json: AsJson = False) -> None:
         Column("State", lambda row: Text(str(row["state"]), "bold yellow")),
         Column("Reason", lambda row: str(row["reason"])),
         Column("Set by", lambda row: str(row["changed_by"])),
-        Column("Since", lambda row: str(row["updated_at"]), is_minor=True),
+        Column("Since (UTC)", instant("updated_at"), is_minor=True),
     ]
     show(columns, rows, "Trading is active everywhere.")
 

@@ -8,9 +8,9 @@ import typer
 
 from app.cli.client import ApiClient
 from app.cli.failure import Failure
-from app.cli.naming import find_trade
+from app.cli.naming import find_trade, with_pairs
 from app.cli.options import decimal, fraction, levels, trailing
-from tests.unit.cli.conftest import ScriptedServer
+from tests.unit.cli.conftest import ScriptedServer, error
 
 POSITIONS = {
     "positions": [
@@ -106,3 +106,10 @@ class TestNamingATrade:
     def test_too_many_words(self, client: ApiClient, words: list[str]) -> None:
         with pytest.raises(typer.BadParameter):
             find_trade(client, words)
+
+
+def test_rows_are_shown_with_their_pair_where_it_can_be_had(client: ApiClient, server: ScriptedServer) -> None:
+    rows = [{"pair_id": 6, "asset": "USD"}, {"pair_id": 99, "asset": "GONE"}]
+    server.replies = [httpx2.Response(200, json={"pairs": [{"id": 6, "symbol": "USDJPY"}]}), error(429, "RATE_LIMITED")]
+    assert [row["pair"] for row in with_pairs(client, rows)] == ["USDJPY", "GONE"]
+    assert [row["pair"] for row in with_pairs(client, rows)] == ["USD", "GONE"]

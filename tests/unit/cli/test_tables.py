@@ -125,9 +125,38 @@ def test_a_narrow_terminal_shows_how_near_a_position_is_to_its_end(
     assert "Liquidation" in heading
     assert "short 50x" in cells
     assert cells.count("60,203.897") == 3
+    assert "#2, #3" in cells
     monkeypatch.setenv("COLUMNS", "200")
-    show(POSITIONS, [row], "")
-    assert "#2, #3" in capsys.readouterr().out
+    show(POSITIONS, [{**row, "liquidation_price": 0, "exit_order_ids": []}], "")
+    _, heading, _rule, cells, *_ = capsys.readouterr().out.splitlines()
+    assert "0.165927" in cells
+    assert dict(zip(heading.split(), cells.replace("short 50x", "short").split(), strict=False))["Exits"] == "none"
+    assert cells.count("60,203.897") == 2
+
+
+def test_a_closed_trade_shows_what_closed_it_before_its_size(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = Decimal("60203.89650050766329836")
+    row = {
+        **dict.fromkeys(("id", "pair_id", "trade_index", "leverage", "collateral", "fees", "funding"), 1),
+        **{"pair": "USDJPY", "direction": True, "size": 0, "entry_price": price, "exit_price": price},
+        **{"pnl": Decimal("-104.536444"), "status": "closed", "close_reason": "trailing"},
+        "created_at": "2026-11-24T08:10:13.000000Z",
+    }
+    monkeypatch.setenv("COLUMNS", "74")
+    show(TRADES, [row], "")
+    heading, _rule, cells, *_left_out = capsys.readouterr().out.splitlines()
+    assert "Index" in heading
+    assert "Size" not in heading
+    assert "trailing" in cells
+    monkeypatch.setenv("COLUMNS", "200")
+    show(TRADES, [row], "")
+    assert "long      -" in capsys.readouterr().out
+    filled = {"role": "entry", "filled_quantity": Decimal("0.165927")}
+    orders = [filled, {"role": "close", "filled_quantity": Decimal("0.165927")}]
+    show(TRADES, [{**row, "orders": orders}], "")
+    assert " 0.165927 " in capsys.readouterr().out
 
 
 def test_a_narrow_terminal_shows_when_an_event_happened(
@@ -205,6 +234,27 @@ def test_minor_columns_make_room(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setenv("COLUMNS", "60")
     show(columns, rows, "")
     assert "Second" in capsys.readouterr().out
+
+
+def test_a_rare_column_is_there_where_a_row_has_something_in_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rare = Column("Expires", text("a"), is_rare=True)
+    show([Column("B", text("b")), rare], [{"a": None, "b": 1}], "")
+    assert "Expires" not in capsys.readouterr().out
+    show([Column("B", text("b")), rare], [{"a": None, "b": 1}, {"a": "soon", "b": 2}], "")
+    assert "soon" in capsys.readouterr().out
+
+
+def test_what_weighs_more_is_left_out_later(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minor = [Column(name, text("a"), is_minor=True, weight=weight) for name, weight in (("A", 0), ("B", 1), ("C", 0))]
+    monkeypatch.setenv("COLUMNS", "23")
+    show([Column("Always", text("a")), *minor], [{"a": "0123456789"}], "")
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].split() == ["Always", "B"]
+    assert "A, C." in " ".join(shown.split())
 
 
 def test_events_in_short() -> None:
