@@ -41,8 +41,11 @@ def logout(url: Url = None, as_json: AsJson = False) -> None:
         try:
             client.post("/auth/logout")
         except Failure as failure:
+            if failure.code == "NOT_LOGGED_IN":
+                _tell(f"Nobody was logged in at {client.url}.", '{"logged_out":false}', as_json=as_json)
+                return
             # A session that has ended otherwise needs only to be forgotten here.
-            if failure.code not in {"UNAUTHORIZED", "NOT_LOGGED_IN"}:
+            if failure.code != "UNAUTHORIZED":
                 raise
         client.forget()
         _tell(f"Logged out of {client.url}.", '{"logged_out":true}', as_json=as_json)
