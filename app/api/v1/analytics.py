@@ -36,7 +36,7 @@ async def summary(container: ContainerDep, user: CurrentUser, from_: From = None
 async def pnl(
     container: ContainerDep,
     user: CurrentUser,
-    interval: ResultInterval = ResultInterval.DAY,
+    interval: Annotated[ResultInterval, Query(description="How long each period is")] = ResultInterval.DAY,
     from_: From = None,
     to: To = None,
 ) -> PnlResponse:

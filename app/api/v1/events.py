@@ -32,7 +32,7 @@ async def list_events(
     user: CurrentUser,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="A sequence; what came after it is told")] = 0,
     types: Annotated[str | None, Query(max_length=1024, description="Event types, separated by commas")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Events at most")] = DEFAULT_LIMIT,
 ) -> Response:
     """Read what happened to the caller's money, oldest first."""
     wanted = None if types is None else _known_types(types)

@@ -1,4 +1,4 @@
-"""Every member of everything that is asked or answered says what it is, in the documents that are served."""
+"""Every parameter, and every member of what is asked or answered, says what it is, in the documents that are served."""
 
 import json
 from collections.abc import Iterator
@@ -34,6 +34,17 @@ def test_every_member_is_described(served: Any) -> None:
     found = json.loads(served())
     assert len(list(members(found))) > 100
     assert undescribed(found) == []
+
+
+def test_every_parameter_is_described() -> None:
+    operations = [operation for path in json.loads(document())["paths"].values() for operation in path.values()]
+    parameters = [
+        (operation["operationId"], parameter)
+        for operation in operations
+        for parameter in operation.get("parameters", [])
+    ]
+    assert len(parameters) > 50
+    assert [f"{name}.{shown['name']}" for name, shown in parameters if not shown.get("description")] == []
 
 
 @pytest.mark.parametrize("kind", EventType)

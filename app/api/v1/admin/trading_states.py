@@ -39,7 +39,7 @@ async def list_trading_states(container: ContainerDep, user: AdminUser) -> Tradi
     dependencies=[rate_limit("admin")],
 )
 async def set_trading_state(
-    scope: StateScope,
+    scope: Annotated[StateScope, Path(description="What it is about; `key` says which")],
     key: Annotated[
         SafeStr, Path(min_length=1, max_length=32, description="`all`, a venue's name, a pair's or a user's id")
     ],

@@ -1,9 +1,8 @@
 """The caller's account and sessions: who am I, where am I logged in, log out, WebSocket tickets."""
 
-from uuid import UUID
-
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
+from app.api.parameters import SessionId
 from app.api.routing import StrictQueryRoute, router
 from app.domain.errors import Unauthorized
 from app.schemas.auth.responses import SessionAnswer, SessionList, Ticket
@@ -60,7 +59,7 @@ async def list_sessions(user: CurrentUser, container: ContainerDep) -> SessionLi
     responses=responses("NOT_FOUND") | ERRORS,
     dependencies=COUNTED,
 )
-async def revoke_session(session_id: UUID, user: CurrentUser, container: ContainerDep) -> None:
+async def revoke_session(session_id: SessionId, user: CurrentUser, container: ContainerDep) -> None:
     """End one of the account's sessions."""
     await container.auth.revoke_session(user.id, session_id, "revoked")
 

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime
 
 from app.api.dependencies import TOKEN_IS_OPTIONAL, ContainerDep, OptionalUser, rate_limit
 from app.api.errors import SIGNED_IN, responses
+from app.api.parameters import PairText
 from app.api.routing import StrictQueryRoute, router, wants_strings
 from app.bootstrap import Container
 from app.core.json import encode
@@ -76,8 +77,8 @@ async def list_prices(
 async def list_candles(
     container: ContainerDep,
     user: OptionalUser,
-    pair: Annotated[PairName, Path()],
-    interval: CandleInterval = CandleInterval.ONE_MINUTE,
+    pair: PairText,
+    interval: Annotated[CandleInterval, Query(description="How long each candle is")] = CandleInterval.ONE_MINUTE,
     start: Annotated[AwareDatetime | None, Query(description="From the candle that holds this instant on")] = None,
     end: Annotated[AwareDatetime | None, Query(description="Before this instant")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_CANDLES, description="Candles at most, empty ones counted")] = 100,
@@ -105,7 +106,7 @@ async def get_price(
     request: Request,
     container: ContainerDep,
     user: OptionalUser,
-    pair: Annotated[PairName, Path()],
+    pair: PairText,
     use_cache: UseCache = True,
 ) -> Response:
     """Answer the last price of a pair, stale or not, from the venue that the pair routes to."""

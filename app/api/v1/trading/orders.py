@@ -9,6 +9,7 @@ from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, WITH_BODY, responses
 from app.api.idempotency import KEY_ERRORS, IdempotencyKey, Once
 from app.api.paging import PageDep
+from app.api.parameters import OrderId
 from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import OrderStatus
 from app.domain.errors import InvalidRequest, NotFound
@@ -83,8 +84,8 @@ async def list_orders(
     container: ContainerDep,
     user: CurrentUser,
     page: PageDep,
-    status: Annotated[list[OrderStatus] | None, Query(max_length=16)] = None,
-    trade_id: Annotated[PathId | None, Query()] = None,
+    status: Annotated[list[OrderStatus] | None, Query(max_length=16, description="Only these; may be repeated")] = None,
+    trade_id: Annotated[PathId | None, Query(description="Only those of the trade with this id")] = None,
 ) -> OrderList:
     """List the caller's orders, newest first."""
     async with container.uow() as work:
@@ -99,7 +100,7 @@ async def list_orders(
 @routes.get(
     "/{order_id}", responses=responses(*SIGNED_IN, "NOT_FOUND", "RATE_LIMITED"), dependencies=[rate_limit("default")]
 )
-async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+async def get_order(order_id: OrderId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
     """Answer one order."""
     async with container.uow() as work:
         order = await work.orders.owned(user.id, order_id)
@@ -114,7 +115,7 @@ async def get_order(order_id: PathId, container: ContainerDep, user: CurrentUser
     dependencies=[rate_limit("default")],
 )
 async def amend_order(
-    order_id: PathId, body: AmendOrderRequest, container: ContainerDep, user: CurrentUser
+    order_id: OrderId, body: AmendOrderRequest, container: ContainerDep, user: CurrentUser
 ) -> OrderResponse:
     """Change terms of an exit that has not fired; it is armed anew at the present price."""
     return await _one(container, await container.exits.amend(user.id, order_id, body.changes()))
@@ -125,7 +126,7 @@ async def amend_order(
     responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED", "TRADING_HALTED", "PROVIDER_TIMEOUT"),
     dependencies=[rate_limit("close")],
 )
-async def cancel_order(order_id: PathId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
+async def cancel_order(order_id: OrderId, container: ContainerDep, user: CurrentUser) -> OrderResponse:
     """Cancel an exit that has not fired, or a resting entry."""
     return await _one(container, await container.exits.cancel(user.id, order_id))
 

@@ -9,11 +9,12 @@ from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, WITH_BODY, responses
 from app.api.idempotency import KEY_ERRORS, IdempotencyKey, Once
 from app.api.paging import PageDep
+from app.api.parameters import TradeIndex, TradePairId
 from app.api.routing import StrictQueryRoute, router
 from app.api.v1.trading.orders import order_responses
 from app.domain.enums import OrderRole, OrderStatus, TradeStatus
 from app.domain.errors import Conflict, NotFound, ProviderTimeout
-from app.schemas.base import Fraction, PathId, PathIndex
+from app.schemas.base import Fraction
 from app.schemas.trading import (
     CloseTradeResponse,
     OpenTradeResponse,
@@ -114,7 +115,7 @@ async def list_trades(
     container: ContainerDep,
     user: CurrentUser,
     page: PageDep,
-    status: Annotated[list[TradeStatus] | None, Query(max_length=8)] = None,
+    status: Annotated[list[TradeStatus] | None, Query(max_length=8, description="Only these; may be repeated")] = None,
 ) -> TradeList:
     """List the caller's trades, newest first."""
     async with container.uow() as work:
@@ -128,7 +129,7 @@ async def list_trades(
     responses=responses(*SIGNED_IN, "TRADE_NOT_FOUND", "RATE_LIMITED"),
     dependencies=[rate_limit("default")],
 )
-async def get_trade(pair_id: PathId, index: PathIndex, container: ContainerDep, user: CurrentUser) -> TradeDetail:
+async def get_trade(pair_id: TradePairId, index: TradeIndex, container: ContainerDep, user: CurrentUser) -> TradeDetail:
     """Answer one trade with its orders, whatever its state."""
     async with container.uow() as work:
         trade = await work.trades.at(user.id, pair_id, index)
@@ -161,8 +162,8 @@ async def get_trade(pair_id: PathId, index: PathIndex, container: ContainerDep, 
 )
 async def close_trade(
     request: Request,
-    pair_id: PathId,
-    index: PathIndex,
+    pair_id: TradePairId,
+    index: TradeIndex,
     container: ContainerDep,
     user: CurrentUser,
     key: IdempotencyKey,

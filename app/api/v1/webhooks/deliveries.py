@@ -9,13 +9,13 @@ from fastapi import Query
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, WITH_BODY, responses
 from app.api.paging import PageDep
+from app.api.parameters import DeliveryId, WebhookId
 from app.api.routing import StrictQueryRoute, router
 from app.domain.enums import DeliveryStatus
 from app.domain.errors import NotFound
 from app.domain.webhooks import next_attempt
 from app.models.webhook import WebhookDelivery
 from app.repositories.unit_of_work import UnitOfWork
-from app.schemas.base import PathId
 from app.schemas.webhook import (
     AttemptResponse,
     DeliveryDetailResponse,
@@ -33,11 +33,13 @@ READING = responses(*SIGNED_IN, "NOT_FOUND", "RATE_LIMITED")
 
 @routes.get("/deliveries", responses=READING, dependencies=COUNTED)
 async def list_deliveries(
-    webhook_id: PathId,
+    webhook_id: WebhookId,
     container: ContainerDep,
     user: CurrentUser,
     page: PageDep,
-    status: Annotated[list[DeliveryStatus] | None, Query(max_length=3)] = None,
+    status: Annotated[
+        list[DeliveryStatus] | None, Query(max_length=3, description="Only these; may be repeated")
+    ] = None,
 ) -> DeliveryList:
     """List an endpoint's deliveries, newest first."""
     async with container.uow() as work:
@@ -50,7 +52,7 @@ async def list_deliveries(
 
 @routes.get("/deliveries/{delivery_id}", responses=READING, dependencies=COUNTED)
 async def get_delivery(
-    webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
+    webhook_id: WebhookId, delivery_id: DeliveryId, container: ContainerDep, user: CurrentUser
 ) -> DeliveryDetailResponse:
     """Answer one delivery: the exact text that is sent, and every attempt with what was answered."""
     async with container.uow() as work:
@@ -71,7 +73,7 @@ async def get_delivery(
     dependencies=COUNTED,
 )
 async def resend_delivery(
-    webhook_id: PathId, delivery_id: PathId, container: ContainerDep, user: CurrentUser
+    webhook_id: WebhookId, delivery_id: DeliveryId, container: ContainerDep, user: CurrentUser
 ) -> DeliveryResponse:
     """Send one delivery again at once, under the same ids, with its retries before it anew. A pause ends."""
     row = await container.webhooks.resend(user.id, webhook_id, delivery_id)
@@ -87,7 +89,7 @@ async def resend_delivery(
     dependencies=COUNTED,
 )
 async def resend_since(
-    webhook_id: PathId, body: ResendRequest, container: ContainerDep, user: CurrentUser
+    webhook_id: WebhookId, body: ResendRequest, container: ContainerDep, user: CurrentUser
 ) -> ResendResponse:
     """Send again what the endpoint wants of the log since an instant, but for what was delivered. A pause ends.
 

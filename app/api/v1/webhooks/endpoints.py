@@ -9,12 +9,12 @@ from fastapi import Query, Request, Response
 from app.api.dependencies import ContainerDep, CurrentUser, rate_limit
 from app.api.errors import SIGNED_IN, WITH_BODY, responses
 from app.api.idempotency import KEY_ERRORS, IdempotencyKey, Keep, Once
+from app.api.parameters import WebhookId
 from app.api.routing import StrictQueryRoute, router
 from app.domain.errors import NotFound
 from app.domain.events import EventType
 from app.models.webhook import WebhookConfiguration
 from app.repositories.unit_of_work import UnitOfWork
-from app.schemas.base import PathId
 from app.schemas.event_catalogue import CATALOGUE
 from app.schemas.webhook import (
     AmendWebhookRequest,
@@ -91,7 +91,7 @@ async def verify_webhook(body: VerifyRequest, container: ContainerDep, user: Cur
 
 
 @routes.get("/{webhook_id}", responses=READING, dependencies=COUNTED)
-async def get_webhook(webhook_id: PathId, container: ContainerDep, user: CurrentUser) -> WebhookResponse:
+async def get_webhook(webhook_id: WebhookId, container: ContainerDep, user: CurrentUser) -> WebhookResponse:
     """Answer one endpoint."""
     async with container.uow() as work:
         row = await work.webhooks.owned(user.id, webhook_id)
@@ -102,7 +102,7 @@ async def get_webhook(webhook_id: PathId, container: ContainerDep, user: Current
 
 @routes.put("/{webhook_id}", responses=CHANGING, dependencies=COUNTED)
 async def replace_webhook(
-    webhook_id: PathId, body: ReplaceWebhookRequest, container: ContainerDep, user: CurrentUser
+    webhook_id: WebhookId, body: ReplaceWebhookRequest, container: ContainerDep, user: CurrentUser
 ) -> WebhookResponse:
     """Set all that an endpoint's owner sets. `is_active` as true, or another `url`, forgets its failures."""
     return WebhookResponse.model_validate(await container.webhooks.change(user.id, webhook_id, body.model_dump()))
@@ -110,14 +110,14 @@ async def replace_webhook(
 
 @routes.patch("/{webhook_id}", responses=CHANGING, dependencies=COUNTED)
 async def amend_webhook(
-    webhook_id: PathId, body: AmendWebhookRequest, container: ContainerDep, user: CurrentUser
+    webhook_id: WebhookId, body: AmendWebhookRequest, container: ContainerDep, user: CurrentUser
 ) -> WebhookResponse:
     """Change some of it. Setting `is_active` to true, or another `url`, forgets its failures and ends a pause."""
     return WebhookResponse.model_validate(await container.webhooks.change(user.id, webhook_id, body.changes()))
 
 
 @routes.delete("/{webhook_id}", status_code=204, responses=READING, dependencies=COUNTED)
-async def delete_webhook(webhook_id: PathId, container: ContainerDep, user: CurrentUser) -> None:
+async def delete_webhook(webhook_id: WebhookId, container: ContainerDep, user: CurrentUser) -> None:
     """Delete an endpoint with its deliveries."""
     await container.webhooks.delete(user.id, webhook_id)
 
@@ -130,7 +130,7 @@ async def delete_webhook(webhook_id: PathId, container: ContainerDep, user: Curr
 )
 async def rotate_secret(
     request: Request,
-    webhook_id: PathId,
+    webhook_id: WebhookId,
     container: ContainerDep,
     user: CurrentUser,
     key: IdempotencyKey,
@@ -154,7 +154,7 @@ async def rotate_secret(
     responses=responses(*SIGNED_IN, "NOT_FOUND", "CONFLICT", "RATE_LIMITED"),
     dependencies=COUNTED,
 )
-async def send_test_webhook(webhook_id: PathId, container: ContainerDep, user: CurrentUser) -> TestSentResponse:
+async def send_test_webhook(webhook_id: WebhookId, container: ContainerDep, user: CurrentUser) -> TestSentResponse:
     """Send a test event to this endpoint alone at once, whatever its filters. A pause ends."""
     event = await container.webhooks.send_test(user.id, webhook_id)
     sent = {"webhook_id": webhook_id, "event_type": event.type, "event_id": event.id, "sequence": event.sequence}
