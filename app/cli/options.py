@@ -63,6 +63,7 @@ OcoTakeProfit = Annotated[
 Activation = Annotated[
     Level, typer.Option("--activation", parser=decimal, metavar="PRICE", help="Where the trailing stop begins.")
 ]
+NoActivation = Annotated[bool, typer.Option("--no-activation", help="Let the trailing stop follow the price at once.")]
 TriggerBy = Annotated[
     str | None,
     typer.Option("--trigger-by", metavar="mark|last|exit", help="The price that exits watch.", show_default=False),

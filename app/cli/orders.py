@@ -16,6 +16,7 @@ from app.cli.options import (
     NewStop,
     NewTakeProfit,
     NewTrailing,
+    NoActivation,
     OcoStop,
     OcoTakeProfit,
     PriceProtect,
@@ -111,14 +112,19 @@ def amend(
     oco_stop: NewOcoStop = None,
     oco_take_profit: NewOcoTakeProfit = None,
     activation: Activation = None,
+    no_activation: NoActivation = False,
     trigger_by: TriggerBy = None,
     price_protect: PriceProtect = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Change terms of an exit that has not fired; what is left out stays."""
+    if no_activation and activation is not None:
+        raise typer.BadParameter("say where the trailing stop begins: --activation, or at once by --no-activation")
     given = levels(stop, take_profit, trailing, oco_stop, oco_take_profit, activation)
     given |= watching(trigger_by, price_protect)
+    if no_activation:
+        given["activation_price"] = None
     if not given:
         raise typer.BadParameter("give at least one term to change, such as --stop, --trailing or --trigger-by")
     with api_client(url) as client:

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
+from typer.testing import CliRunner, Result
 
 from app.cli.client import ApiClient
 from app.cli.credentials import CredentialStore, Login
+from app.cli.main import app
 
 URL = "http://127.0.0.1:8000"
 
+type Typed = Callable[..., Result]
 type Reply = httpx2.Response | Exception | Callable[[httpx2.Request], httpx2.Response]
 
 
@@ -62,7 +66,7 @@ def _place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> CredentialStore:
-    return CredentialStore(tmp_path / "config")
+    return CredentialStore(tmp_path / "config" / "marqetfi")
 
 
 @pytest.fixture
@@ -82,3 +86,11 @@ def server() -> ScriptedServer:
 def client(server: ScriptedServer, store: CredentialStore) -> Iterator[ApiClient]:
     with httpx2.Client(base_url=URL, transport=httpx2.MockTransport(server)) as http:
         yield ApiClient(URL, http, store)
+
+
+@pytest.fixture
+def typed(server: ScriptedServer, logged_in: Login, monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Runs a command against the scripted server, as a user that is logged in."""
+    monkeypatch.setattr(httpx2, "Client", partial(httpx2.Client, transport=httpx2.MockTransport(server)))
+    env = {"MARQETFI_URL": URL, "COLUMNS": "200"}
+    return lambda *words: CliRunner().invoke(app, list(words), env=env, catch_exceptions=False)

@@ -81,6 +81,7 @@ def test_version() -> None:
         (["order", "attach", "BTC", "--stop", "1", "--take-profit", "2"], "give one exit"),
         (["order", "attach", "BTC", "--oco-stop", "1"], "give one exit"),
         (["order", "amend", "1"], "give at least one term to change"),
+        (["order", "amend", "1", "--activation", "5", "--no-activation"], "say where the trailing stop begins"),
         (["order", "cancel", "0"], "ORDER_ID"),
         (["serve", "--workers", "2"], "2 API processes would not share rate limits"),
         (["register", "--email", "a@example.com", "--username", "ann"], "give it by --password-stdin"),
