@@ -80,5 +80,5 @@ async def _resolved(
 def _refuse(unknown: list[dict[str, object]]) -> None:
     if unknown:
         is_near = any(pair["near"] for pair in unknown)
-        sentence = "No such pair; near lists similar ones." if is_near else None
+        sentence = "No such pair; details.pairs[].near lists similar ones." if is_near else None
         raise NotFound(sentence, code="PAIR_NOT_FOUND", pairs=unknown)

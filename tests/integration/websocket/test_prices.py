@@ -93,6 +93,7 @@ async def test_known_pairs_are_subscribed_and_unknown_ones_named(
         assert (error["data"]["code"], error["id"], error["channel"]) == ("PAIR_NOT_FOUND", "mixed", "prices")
         assert error["data"]["details"]["pairs"][0]["pair"] == "BTCUSDX"
         assert "BTCUSDT" in error["data"]["details"]["pairs"][0]["near"]
+        assert error["data"]["message"] == "No such pair; details.pairs[].near lists similar ones."
 
 
 async def test_too_many_names_subscribe_nothing(server: RunningServer, desk: Desk, person: Person) -> None:

@@ -12,6 +12,7 @@ from scripts.doc_blocks import ROOT
 from tests.published import check_event, check_frame
 
 BLOCK = re.compile(r"```json\n(.*?)```", re.DOTALL)
+NAMED = re.compile(r"details\.([\w.\[\]]+\b)")
 SECTION = re.compile(r"\n## WebSocket\n(.*?)\n## ", re.DOTALL)
 TEXTS = {
     "README": SECTION.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0],
@@ -40,6 +41,16 @@ def test_what_is_shown_is_what_is_published(found: dict[str, Any]) -> None:
         assert parse_message(json.dumps(found)).type == found["type"]
     for event in found.get("events", []):
         check_event(event)
+
+
+@pytest.mark.parametrize("found", [each for page in TEXTS for each in shown(page) if each.get("type") == "error"])
+def test_what_the_sentence_of_an_error_names_stands_in_its_details(found: dict[str, Any]) -> None:
+    (path,) = NAMED.findall(found["data"]["message"])
+    place: Any = found["data"]["details"]
+    for member in path.split("."):
+        place = place[member.removesuffix("[]")]
+        place = place[0] if member.endswith("[]") else place
+    assert place
 
 
 def test_frames_messages_and_events_are_shown() -> None:
