@@ -17,6 +17,9 @@ STALE_AFTER = {
     Category.INDEX: timedelta(seconds=90),
     Category.STOCK: timedelta(seconds=90),
 }
+# How long ticks are kept, and how much before each checkpoint is played again: an exit may be armed by the oldest price
+# that is not stale, and be heard of some time later.
+KEPT = max(STALE_AFTER.values()) + timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class PaperOrder(Base, Timestamped):
 
 
 class PaperFill(Base):
-    """Fill `number` (0 first) of an order; what is left and the liquidation price are the position's after it."""
+    """Fill `number` (0 first) of an order; what is left, liquidation and entry price are the position's after it."""
 
     __tablename__ = "paper_fills"
 
@@ -177,6 +177,8 @@ class PaperFill(Base):
     size_left: Mapped[Money]
     margin_left: Mapped[Money]
     liquidation_price: Mapped[Money]
+    # None where it filled before this was kept.
+    entry_price: Mapped[Money | None]
     at: Mapped[Instant]
 
     __table_args__ = (
@@ -192,6 +194,7 @@ class PaperFill(Base):
         amount_check("size_left"),
         amount_check("margin_left"),
         amount_check("liquidation_price"),
+        positive_check("entry_price"),
     )
 
 

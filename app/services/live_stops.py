@@ -80,6 +80,7 @@ def _stop(order: Order, rows: Sequence[WatermarkRow]) -> LiveStop:
         ),
         terms.armed_price,
     )
-    # The row of an exit that was let go knows more than the last checkpoint may.
-    watermark = max(kept, terms.armed_price, key=partial(as_long, terms.side))
+    # Its own row knows more than a checkpoint where an exit has fired and is tried again, or was let go.
+    fired_at = terms.armed_price if order.watermark is None else order.watermark
+    watermark = max(kept, terms.armed_price, fired_at, key=partial(as_long, terms.side))
     return LiveStop(trailing_stop(terms, watermark), watermark)

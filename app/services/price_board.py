@@ -1,4 +1,4 @@
-"""The last ticks of every pair: shown to whoever must judge them, kept for a minute, and answered from."""
+"""The last ticks of every pair: shown to whoever must judge them, kept for two minutes, and answered from."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +12,12 @@ from app.core.clock import Clock
 from app.core.json import encode
 from app.domain.channels import Channel, price_topic
 from app.domain.errors import Unavailable
-from app.domain.prices import Market, Price, Quote, Tick, is_acceptable
+from app.domain.prices import KEPT, Market, Price, Quote, Tick, is_acceptable
 from app.models.market import Pair
 from app.services.pair_directory import PairDirectory
 
 type TickListener = Callable[[Tick], None]
 
-KEPT = timedelta(seconds=60)
 # A recording played as fast as it goes would fill the memory: these are still many times what anybody needs.
 MOST_KEPT = 200_000
 UNKNOWN_MARKET = Market(is_open=False)
@@ -52,7 +51,7 @@ class PriceBoard:
         return self._quotes.get(pair_id)
 
     def kept(self, pair_id: int, after_sequence: int) -> Sequence[Tick]:
-        """The pair's ticks of the last 60 s (by when they came) with a higher sequence, ascending."""
+        """The pair's ticks of the last 120 s (by when they came) with a higher sequence, ascending."""
         newer: list[Tick] = []
         for entry in reversed(self._kept[pair_id]):
             if entry.tick.sequence <= after_sequence:

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from app.domain.prices import Market, Price, Quote, Tick, is_acceptable
+from app.domain.prices import KEPT, Market, Price, Quote, Tick, is_acceptable
 from app.models.market import Pair
 from app.services.price_board import no_price_yet, price_of
 from app.services.providers.feed import JudgedQuote
 from tests.simulation.clock import SimulatedClock
 
-KEPT = timedelta(seconds=60)
 OPEN = Market(is_open=True)
 
 
 class SimulatedBoard:
-    """What one process has seen of the history; read anew, it begins 60 s before each pair's checkpoint."""
+    """What one process has seen of the history; read anew, it begins 120 s before each pair's checkpoint."""
 
     def __init__(self, history: Sequence[Tick], clock: SimulatedClock) -> None:
         self._history = history

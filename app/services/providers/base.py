@@ -38,7 +38,7 @@ class QuoteBoard(Protocol):
         ...
 
     def kept(self, pair_id: int, after_sequence: int) -> Sequence[Tick]:
-        """The pair's ticks of the last 60 s with a higher sequence, ascending."""
+        """The pair's ticks of the last 120 s with a higher sequence, ascending."""
         ...
 
 

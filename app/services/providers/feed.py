@@ -2,14 +2,11 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from app.domain.prices import Market, Tick
-
-# How much of the past before each checkpoint a feed plays again when it starts, in wall time.
-PLAYED_AGAIN = timedelta(seconds=60)
 
 
 class JudgedQuote(Protocol):
@@ -72,5 +69,5 @@ class PriceFeed(Protocol):
         ...
 
     def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Slices from `start` on: what was judged in the last 60 s is played again first, at once."""
+        """Slices from `start` on: what was judged in the last 120 s is played again first, at once."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.bootstrap import Container
-from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus, TriggerBy
+from app.domain.enums import OrderRole, OrderStatus, OrderType, PositionSide, TradeStatus, TriggerBy, TriggeredLeg
 from app.domain.errors import Conflict, InvalidRequest, NotFound
 from app.domain.order_terms import ExitChanges, ExitTerms
 from app.models.trading import Trade
@@ -308,8 +308,23 @@ async def test_a_trailing_stop_that_was_let_go_is_shown_no_looser_by_an_older_ch
 
     async with desk.uow() as work:
         stops = await live_stops(work, await work.orders.of_trade(trade.id))
+        await work.engine_state.save([EngineState(tick, {}, [key])], 1)
 
     assert stops[order.id].watermark == Decimal(known)
+
+
+async def test_a_trailing_stop_whose_close_was_refused_is_shown_as_it_fired(desk: Desk) -> None:
+    trade = await opened(desk)
+    order = await desk.attach(trade, TRAILING)
+    desk.venue.will("close", Act.REJECT)
+    await desk.claim_and_send(desk.crossed(order, "981", TriggeredLeg.TRAILING))
+
+    async with desk.uow() as work:
+        (row,) = await work.orders.rows([order.id])
+        stops = await live_stops(work, [row])
+
+    assert (row.status, row.latched_sequence is not None) == (OrderStatus.PENDING, True)
+    assert (stops[order.id].stop_price, stops[order.id].watermark) == (Decimal(981), Decimal(1001))
 
 
 async def test_only_trailing_stops_that_wait_are_live(desk: Desk) -> None:

@@ -39,11 +39,10 @@ def result_of(execution: Execution, venue_account_id: int) -> TradeResult:
 
 def fills_of(execution: Execution, venue_account_id: int) -> list[VenueFill]:
     """The fills of an execution, in order."""
-    order, position, fills = execution
-    return [_fill(order, position, fill, venue_account_id) for fill in fills]
+    return [_fill(execution.order, fill, venue_account_id) for fill in execution.fills]
 
 
-def _fill(order: PaperOrder, position: PaperPosition | None, fill: PaperFill, venue_account_id: int) -> VenueFill:
+def _fill(order: PaperOrder, fill: PaperFill, venue_account_id: int) -> VenueFill:
     """One fill of an order; an order with a negative client id is a liquidation."""
     is_liquidation = order.client_id < 0
     name = f"liq-{fill.position_id}" if is_liquidation else f"{order.id}"
@@ -69,7 +68,7 @@ def _fill(order: PaperOrder, position: PaperPosition | None, fill: PaperFill, ve
         ask=fill.ask,
         last=fill.last,
         is_last=order.status is PaperOrderStatus.FILLED and fill.number == order.fill_count - 1,
-        entry_price=position.entry_price if position is not None else None,
+        entry_price=fill.entry_price,
     )
 
 

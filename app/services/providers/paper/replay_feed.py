@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from itertools import batched
 
 from app.core.clock import Clock
-from app.domain.prices import Market, Tick
-from app.services.providers.feed import PLAYED_AGAIN, FeedSlice, FeedStart
+from app.domain.prices import KEPT, Market, Tick
+from app.services.providers.feed import FeedSlice, FeedStart
 from app.services.providers.paper.catalogue import VENUE
 from app.services.providers.paper.replay_files import Recording, Row
 
@@ -71,7 +71,7 @@ class ReplayFeed:
         return start.now - self._wall(self._due_ms(self._resume(start).first))
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Markets open; the 60 s before each checkpoint again; then every row that was not judged, when due."""
+        """Markets open; the 120 s before each checkpoint again; then every row that was not judged, when due."""
         resume = self._resume(start)
         origin = start.now - self._wall(self._due_ms(resume.first))
         pair_ids = [start.pair_ids[symbol] for symbol in self._symbols]
@@ -127,7 +127,7 @@ class ReplayFeed:
         return None
 
     def _again(self, resume: _Resume) -> Iterator[int]:
-        """What each symbol's judged rows of the last 60 s were, at most a round of them, and always the last one."""
+        """What each symbol's judged rows of the last 120 s were, at most a round of them, and always the last one."""
         since = [self._again_since(symbol, number) for symbol, number in enumerate(resume.judged)]
         for number in range(min(since), max(resume.judged) + 1):
             symbol = self._row(number).symbol
@@ -139,7 +139,7 @@ class ReplayFeed:
         last = next((n for n in range(judged, oldest - 1, -1) if self._row(n).symbol == symbol), judged + 1)
         if last > judged:
             return last
-        cutoff = self._due_ms(last) - PLAYED_AGAIN.total_seconds() * 1000 * self._speed
+        cutoff = self._due_ms(last) - KEPT.total_seconds() * 1000 * self._speed
         while last > oldest and self._due_ms(last - 1) >= cutoff:
             last -= 1
         return last

@@ -253,5 +253,6 @@ def fill_row(number: int, part: Part, strike: Strike, position: PaperPosition) -
         size_left=position.size,
         margin_left=position.margin,
         liquidation_price=position.liquidation_price if position.size else ZERO,
+        entry_price=position.entry_price,
         at=strike.at,
     )

@@ -9,8 +9,8 @@ from itertools import batched
 from typing import NamedTuple
 
 from app.core.clock import Clock
-from app.domain.prices import TWO, Market, Tick
-from app.services.providers.feed import PLAYED_AGAIN, FeedSlice, FeedStart, JudgedQuote
+from app.domain.prices import KEPT, TWO, Market, Tick
+from app.services.providers.feed import FeedSlice, FeedStart, JudgedQuote
 from app.services.providers.paper.catalogue import VENUE, PaperPair
 from app.services.providers.paper.random_walk import RandomWalk
 
@@ -88,11 +88,11 @@ class SimulatedFeed:
         return start.now - timedelta(seconds=furthest / self._hz)
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Markets open; each pair's last 60 s before its checkpoint again; then a tick of each pair a step."""
+        """Markets open; each pair's last 120 s before its checkpoint again; then a tick of each pair a step."""
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
         yield FeedSlice(markets=_open(walkers, None))
         for walker in walkers:
-            oldest = max(1, walker.number - math.ceil(PLAYED_AGAIN.total_seconds() * self._hz))
+            oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
             for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
                 ages = [(walker.number - number) / self._hz for number in numbers]
                 moments = [start.now - timedelta(seconds=age) for age in ages]

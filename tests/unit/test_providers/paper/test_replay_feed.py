@@ -118,16 +118,16 @@ async def test_a_restart_plays_on_from_each_pairs_checkpoint() -> None:
     assert feed.began_at(start) == start.now - timedelta(seconds=1)
 
 
-async def test_only_the_last_minute_of_wall_time_is_played_again_and_always_the_last_judged_row() -> None:
+async def test_only_the_last_two_minutes_of_wall_time_are_played_again_and_always_the_last_judged_row() -> None:
     rows = recording(*[(n * 10_000, n % 2) for n in range(40)])
     clock = PassingTime()
     judged = {BTC: Judged(31), EUR: Judged(4)}
-    normal = await play(feed_of(rows, clock), clock, start_at(clock, judged=judged), most=12)
-    assert normal.sequences[:6] == [2, 4, 25, 27, 29, 31]
-    assert normal.sequences[6:] == [6, 8, 10, 12, 14, 16]
+    normal = await play(feed_of(rows, clock), clock, start_at(clock, judged=judged), most=15)
+    assert normal.sequences[:9] == [2, 4, *range(19, 32, 2)]
+    assert normal.sequences[9:] == [6, 8, 10, 12, 14, 16]
     slow = await play(feed_of(rows, clock, 0.1), clock, start_at(clock, judged=judged), most=3)
     assert slow.sequences == [4, 31, 6]
-    fast = await play(feed_of(rows, clock, 3), clock, start_at(clock, judged=judged), most=14)
+    fast = await play(feed_of(rows, clock, 1.5), clock, start_at(clock, judged=judged), most=14)
     assert fast.sequences[:12] == [2, 4, *range(13, 32, 2)]
 
 

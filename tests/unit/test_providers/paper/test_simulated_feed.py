@@ -85,17 +85,17 @@ def test_quotes_lie_on_the_grid_with_the_pairs_spread(pair: PaperPair) -> None:
     assert quotes[0].bid == pytest.approx(pair.first_price, rel=Decimal("0.01"))
 
 
-async def test_a_restart_repeats_the_last_minute_and_goes_on_exactly() -> None:
+async def test_a_restart_repeats_the_last_two_minutes_and_goes_on_exactly() -> None:
     clock = PassingTime()
-    whole = await play(feed_of(clock), clock, start_at(clock, base=1000), most=500 * PAIRS)
-    at = {tick.pair_id: tick for tick in whole.ticks if tick.sequence == 1300 + tick.pair_id % 3}
+    whole = await play(feed_of(clock), clock, start_at(clock, base=1000), most=700 * PAIRS)
+    at = {tick.pair_id: tick for tick in whole.ticks if tick.sequence == 1500 + tick.pair_id % 3}
     judged = {pair_id: Judged(tick.sequence, tick.bid, tick.ask) for pair_id, tick in at.items()}
     start = start_at(clock, base=1000, judged=judged)
-    resumed = await play(feed_of(clock), clock, start, most=445 * PAIRS)
+    resumed = await play(feed_of(clock), clock, start, most=685 * PAIRS)
     for pair_id, checkpoint in judged.items():
         mine = [tick for tick in resumed.ticks if tick.pair_id == pair_id]
-        assert [tick.sequence for tick in mine[:241]] == list(range(checkpoint.sequence - 240, checkpoint.sequence + 1))
-        assert mine[240].at == start.now
+        assert [tick.sequence for tick in mine[:481]] == list(range(checkpoint.sequence - 480, checkpoint.sequence + 1))
+        assert mine[480].at == start.now
         expected = [tick for tick in whole.ticks if tick.pair_id == pair_id and tick.sequence >= mine[0].sequence]
         assert facts(mine)[: len(expected)] == facts(expected)
 
