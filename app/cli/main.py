@@ -36,6 +36,7 @@ class Root(LazyGroup):
         "login": Lazy("app.cli.session:login", "Log in; later commands use the session.", ACCOUNT),
         "logout": Lazy("app.cli.session:logout", "End the session.", ACCOUNT),
         "whoami": Lazy("app.cli.session:whoami", "Show the account that is logged in.", ACCOUNT),
+        "sessions": Lazy("app.cli.sessions:app", "List where the account is logged in, and end a session.", ACCOUNT),
         "portfolio": Lazy("app.cli.account:portfolio", "Show money, equity and results.", ACCOUNT),
         "analytics": Lazy("app.cli.analytics:app", "Show results by day, week or month.", ACCOUNT),
         "events": Lazy("app.cli.account:events", "Show what happened to the account, the latest last.", ACCOUNT),
@@ -43,10 +44,16 @@ class Root(LazyGroup):
         "paper": Lazy("app.cli.account:paper", "Manage the paper account.", ACCOUNT),
         "pairs": Lazy("app.cli.pairs:pairs", "List what can be traded.", MARKET),
         "prices": Lazy("app.cli.prices:app", "Get, watch and make up prices.", MARKET),
+        "candles": Lazy("app.cli.candles:candles", "Show a pair's candles of the mark price, the latest last.", MARKET),
         "trade": Lazy("app.cli.trades:app", "Open, close and look at trades.", TRADING),
         "positions": Lazy("app.cli.trades:positions", "List open positions.", TRADING),
         "orders": Lazy("app.cli.orders:orders", "List orders, newest first.", TRADING),
         "order": Lazy("app.cli.orders:app", "Attach, look at, amend and cancel orders.", TRADING),
+        "cancel-all-after": Lazy(
+            "app.cli.dead_man_switch:cancel_all_after",
+            "Cancel what rests after so many seconds, unless this is said again before.",
+            TRADING,
+        ),
     }
 
     def invoke(self, ctx: Any) -> Any:
