@@ -28,6 +28,10 @@ from app.services.invariant_service import InvariantService
 
 STOP = "stop trading, keep the database as it is, and report this"
 LOOK = "a loop of the server hangs: its log says why"
+APART = (
+    "PAPER_NETTING is set, and {accounts} accounts hold positions of one market that were opened apart, which are not "
+    "merged: close them, or unset it"
+)
 START = "a running server looks after it"
 
 
@@ -146,6 +150,8 @@ async def _database_findings(url: str, settings: Settings, *, is_served: bool) -
             async with uow() as work:
                 if unlisted := await _unlisted(work, settings):
                     findings.append(Finding("routing", Verdict.NOTE, unlisted))
+                if settings.paper_netting and (apart := await work.trades.opened_apart("paper")):
+                    findings.append(Finding("netting", Verdict.NOTE, APART.format(accounts=apart)))
     return findings
 
 

@@ -62,6 +62,14 @@ class TradeRepository(LifecycleRepository[Trade, TradeStatus]):
             query = query.with_for_update().execution_options(populate_existing=True)
         return await self.session.scalar(query)
 
+    async def opened_apart(self, provider: str) -> int:
+        """How many accounts of a venue hold several positions of one market, as none does that nets."""
+        positions = func.count(Trade.venue_trade_index.distinct())
+        held = select(Trade.venue_account_id).where(Trade.provider == provider, Trade.status.in_(OPEN_TRADE))
+        apart = held.group_by(Trade.venue_account_id, Trade.pair_id).having(positions > 1).subquery()
+        query = select(func.count(apart.c.venue_account_id.distinct()))
+        return await self.session.scalar(query) or 0
+
     async def of_user(
         self, user_id: int, *, statuses: Sequence[TradeStatus] | None, before: int | None, limit: int
     ) -> Sequence[Trade]:

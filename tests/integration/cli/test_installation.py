@@ -24,9 +24,11 @@ from app.core import logging, migrations
 from app.core.database import Database
 from app.core.process_lock import ProcessLock
 from app.repositories.unit_of_work import UnitOfWorkFactory
+from app.services.trading_service import Trader
 from tests.conftest import TEST_SECRET, MakeDatabase, MakeSettings
-from tests.factories import PASSWORD, Person
+from tests.factories import PASSWORD, Person, open_terms
 from tests.servers import RunningServer
+from tests.waiting import until
 
 type Run = Callable[..., Coroutine[None, None, Result]]
 
@@ -151,6 +153,18 @@ async def test_doctor_notes_names_that_mean_nothing(run: Run, container: Contain
     assert notes["names"] == "PAPER_SEEDS is no setting; do you mean PAPER_SEED?"
     unknown = await run("doctor", ASSET_VENUES="BTC=nowhere", code=1)
     assert "no venue is called nowhere" in unknown.stdout
+
+
+async def test_doctor_notes_what_netting_does_not_merge(run: Run, container: Container, user: Person) -> None:
+    async def noted() -> list[str]:
+        told = json.loads((await run("doctor", "--json", PAPER_NETTING="true")).stdout)
+        return [one["seen"] for one in told["findings"] if one["check"] == "netting"]
+
+    assert await noted() == []
+    await until(lambda: container.board.latest(1))
+    for _ in range(2):
+        await container.trading.open_trade(Trader(user.id, may_trade=True, is_sandbox=False), open_terms(), None)
+    assert "1 accounts hold positions of one market" in (await noted())[0]
 
 
 async def test_administrators(run: Run, uow: UnitOfWorkFactory, user: Person) -> None:

@@ -46,6 +46,23 @@ async def test_each_pair_and_each_user_counts_alone(
     assert (mine.trade_index, theirs.trade_index) == (0, 0)
 
 
+async def test_positions_of_one_market_that_were_opened_apart_are_counted(
+    uow: UnitOfWorkFactory, container: Container, user: Person, other_user: Person, pair: Pair
+) -> None:
+    other_pair = container.directory.resolve_pair("ETHUSDT", "paper")
+    async with uow() as work:
+        before = await work.trades.opened_apart("paper")
+        for owner, traded, index in ((user, pair, "a1"), (user, other_pair, "a2"), (other_user, pair, "a3")):
+            await create_trade(work, owner.id, traded, venue_trade_index=index)
+        assert await work.trades.opened_apart("paper") == before
+        ended = await create_trade(work, user.id, pair, venue_trade_index="a4")
+        assert await work.trades.opened_apart("paper") == before + 1
+        assert await work.trades.opened_apart("ostium") == 0
+        work.trades.move_locked(ended, TradeStatus.CLOSED)
+        await work.session.flush()
+        assert await work.trades.opened_apart("paper") == before
+
+
 async def test_the_trade_of_an_order_is_told_to_its_owner_with_all_its_orders(
     uow: UnitOfWorkFactory, user: Person, other_user: Person, pair: Pair
 ) -> None:
