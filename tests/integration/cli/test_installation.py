@@ -155,7 +155,9 @@ async def test_doctor_notes_names_that_mean_nothing(run: Run, container: Contain
     assert "no venue is called nowhere" in unknown.stdout
 
 
-async def test_doctor_notes_what_netting_does_not_merge(run: Run, container: Container, user: Person) -> None:
+async def test_doctor_notes_what_netting_does_not_merge(
+    run: Run, server: RunningServer, container: Container, user: Person
+) -> None:
     async def noted() -> list[str]:
         told = json.loads((await run("doctor", "--json", PAPER_NETTING="true")).stdout)
         return [one["seen"] for one in told["findings"] if one["check"] == "netting"]
