@@ -20,3 +20,11 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError("unreachable: the steps never end")
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    first = free_port()
+    for _ in range(count - 1):
+        assert free_port() > first
+    return first

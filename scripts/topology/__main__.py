@@ -12,15 +12,17 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from loguru import logger
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from app.cli.console import screen
 from scripts.topology.cluster import Cluster, Member, Shape
-from scripts.topology.servers import DISTRIBUTION, ServerMissing
+from scripts.topology.servers import DISTRIBUTION, Server, ServerMissing
 
 FOLDER = Path(".data/cluster")
 LOOK_SECONDS = 1.0
@@ -35,7 +37,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         description="Run the whole product as plain processes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--apis", type=_count, default=shape.apis, help="API processes")
+    parser.add_argument("--apis", type=_apis, default=shape.apis, help="API processes")
     parser.add_argument("--engines", type=_count, default=shape.engines, help="order engines")
     parser.add_argument("--workers", type=_count, default=shape.workers, help="workers")
     parser.add_argument("--port", type=int, default=shape.first_port, help="the first API's port; others follow")
@@ -64,6 +66,14 @@ def _count(word: str) -> int:
     return int(word)
 
 
+def _apis(word: str) -> int:
+    """A number of APIs; without any there is nobody to talk to."""
+    count = _count(word)
+    if not count:
+        raise argparse.ArgumentTypeError("there must be an API, or nobody can ask for anything")
+    return count
+
+
 def _setting(word: str) -> tuple[str, str]:
     """A setting by its name."""
     name, sign, value = word.partition("=")
@@ -79,11 +89,15 @@ def table(cluster: Cluster) -> Table:
         # What is to be copied must not be cut.
         made.add_column(heading, overflow="fold")
     for server in cluster.servers:
-        made.add_row(server.name, "[green]up[/]", "" if server is cluster.postgres else server.url, "", "")
+        _add(made, server, "" if server is cluster.postgres else server.url)
     for member in cluster.members.values():
-        where = member.url if member.port is not None else ""
-        made.add_row(member.name, _state(member), where, str(member.pid or ""), str(member.starts))
+        _add(made, member, member.url if member.port is not None else "")
     return made
+
+
+def _add(made: Table, process: Server | Member, where: str) -> None:
+    pid = process.pid if process.is_alive else None
+    made.add_row(process.name, _state(process), where, str(pid or ""), str(process.starts))
 
 
 def guide(shape: Shape, folder: Path, database_url: str) -> str:
@@ -96,10 +110,10 @@ def guide(shape: Shape, folder: Path, database_url: str) -> str:
     )
 
 
-def _state(member: Member) -> str:
-    if not member.is_alive:
+def _state(process: Server | Member) -> str:
+    if not process.is_alive:
         return "[red]down[/]"
-    return "[green]up[/]" if member.is_ready else "[yellow]starting[/]"
+    return "[green]up[/]" if process.is_ready else "[yellow]starting[/]"
 
 
 def main(words: Sequence[str]) -> int:
@@ -107,6 +121,9 @@ def main(words: Sequence[str]) -> int:
     asked, console = arguments(words), screen()
     cluster = Cluster(asked.folder, Shape(asked.apis, asked.engines, asked.workers, asked.port), dict(asked.settings))
     is_told = threading.Event()
+    # Else a line would be written into the table.
+    sink = partial(console.print, end="", markup=False, soft_wrap=True)
+    logger.configure(handlers=[{"sink": sink, "format": "{message}"}])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_told.set())
     try:

@@ -13,15 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+from loguru import logger
 
+from app.core.process_lock import DataDirInUse, ProcessLock
 from scripts.run_tests import COMPILED_ONCE
-from scripts.topology.servers import PostgresServer, RabbitServer, RedisServer, Server
+from scripts.topology.servers import (
+    PAUSE_SECONDS,
+    PostgresServer,
+    RabbitServer,
+    RedisServer,
+    Server,
+    ServerMissing,
+)
 
 MARQETFI = Path(sys.executable).with_name("marqetfi")
 STOP_SECONDS = 60.0
 WATCH_SECONDS = 0.25
-# A process that dies at once, again and again, is not started faster than this.
-PAUSE_SECONDS = 1.0
 READY_TIMEOUT_SECONDS = 2.0
 
 
@@ -123,8 +130,8 @@ class Member:
 class Cluster:
     """PostgreSQL, Redis and RabbitMQ, and the product's processes on them, all below one folder.
 
-    `settings` are environment variables by name, which every process gets. Members that die are started again, as a
-    container's restart policy would have it.
+    `settings` are environment variables by name, which every process gets. What dies is started again, as a container's
+    restart policy would have it; a server that was killed by its `kill` is left to who did it.
     """
 
     folder: Path
@@ -138,8 +145,13 @@ class Cluster:
         self.postgres = PostgresServer(self.folder / "postgres")
         self.redis = RedisServer(self.folder / "redis", self.shape.redis_port)
         self.rabbitmq = RabbitServer(self.folder / "rabbitmq", self.shape.rabbitmq_port)
+        self._lock = ProcessLock(self.folder / "lock")
         self._is_over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="cluster", daemon=True)
+        # A server that takes long to come up keeps nothing else from being started again.
+        self._watchers = [
+            threading.Thread(target=self._watch, name="cluster", daemon=True),
+            *(threading.Thread(target=self._keep, args=[each], name=each.name, daemon=True) for each in self.servers),
+        ]
 
     @property
     def servers(self) -> list[Server]:
@@ -152,7 +164,18 @@ class Cluster:
         return [member for member in self.members.values() if member.port is not None]
 
     def start(self) -> None:
-        """Start the servers, migrate, and start every member; ServerMissing where a server does not come up."""
+        """Start the servers, migrate, and start every member.
+
+        ServerMissing where a server does not come up, RuntimeError where another cluster has the folder.
+        """
+        try:
+            self._lock.acquire()
+        except DataDirInUse as used:
+            who = "" if used.pid is None else f", as process {used.pid}"
+            raise RuntimeError(
+                f"another cluster runs in {self.folder}{who}: stop it first, or give this one a folder by --folder, "
+                "and ports by --port"
+            ) from None
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: server.start(), self.servers))
         environment = self.environment()
@@ -162,7 +185,8 @@ class Cluster:
         self.members.update({member.name: member for member in self._made()})
         for member in self.members.values():
             member.start()
-        self._watcher.start()
+        for watcher in self._watchers:
+            watcher.start()
 
     def environment(self) -> dict[str, str]:
         """What every process gets."""
@@ -180,14 +204,16 @@ class Cluster:
     def stop(self) -> None:
         """Stop every member in order, then the servers."""
         self._is_over.set()
-        if self._watcher.is_alive():
-            self._watcher.join()
+        for watcher in self._watchers:
+            if watcher.is_alive():
+                watcher.join()
         for member in self.members.values():
             member.send(signal.SIGTERM)
         for member in self.members.values():
             member.wait()
         for server in reversed(self.servers):
             server.stop()
+        self._lock.release()
 
     def _made(self) -> list[Member]:
         shape = self.shape
@@ -206,6 +232,13 @@ class Cluster:
             for member in self.members.values():
                 if member.is_due():
                     member.start()
+
+    def _keep(self, server: Server) -> None:
+        while not self._is_over.wait(WATCH_SECONDS):
+            try:
+                server.revive()
+            except (ServerMissing, RuntimeError, OSError) as error:
+                logger.error("{server} is down and cannot be started yet: {error}", server=server.name, error=error)
 
     def _secret(self) -> str:
         """The key that all processes share, the same at every start."""

@@ -22,7 +22,7 @@ from tests.integration.cluster.crowd import PAIR, Reader, Trader, write_market
 from tests.integration.cluster.hooks import Hook
 from tests.integration.engine.processes import Installation
 from tests.integration.webhooks.receiver import running_receiver
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.redis_server import once_only
 from tests.waiting import until
 
@@ -129,7 +129,7 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
         "LOG_LEVEL": "WARNING",
         **limits,
     }
-    cluster = Cluster(folder / "cluster", Shape(first_port=_free_ports(4)), settings)
+    cluster = Cluster(folder / "cluster", Shape(first_port=free_ports(4)), settings)
     choice = random.Random(SEED)
     is_over = asyncio.Event()
     tasks: list[asyncio.Task[None]] = []
@@ -166,14 +166,6 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(cluster.stop)
         await stack.aclose()
-
-
-def _free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
-    first = free_port()
-    for _ in range(count - 1):
-        assert free_port() > first
-    return first
 
 
 async def test_every_part_died_and_people_went_on(fire: Fire, capsys: pytest.CaptureFixture[str]) -> None:

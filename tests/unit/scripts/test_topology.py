@@ -1,14 +1,21 @@
 """What `scripts/cluster` is asked for, and what it shows."""
 
+import os
 import shlex
+import socket
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from app.core.process_lock import ProcessLock
+from scripts.topology import servers
 from scripts.topology.__main__ import arguments, guide, table
 from scripts.topology.cluster import Cluster, Member, Shape
+from scripts.topology.servers import RedisServer, Server, ServerMissing
 
 DATABASE_URL = "postgresql+asyncpg://postgres@/marqetfi?host=%2Fhome%2Fada%2Fmarqetfi%2F.data&port=5432"
 
@@ -28,6 +35,7 @@ def test_settings_are_pairs() -> None:
         (["DEBUG"], "'DEBUG' is not a setting such as LOG_LEVEL=DEBUG"),
         (["=DEBUG"], "'=DEBUG' is not a setting such as LOG_LEVEL=DEBUG"),
         (["--engines", "-1"], "'-1' is not a number such as 2"),
+        (["--apis", "0"], "argument --apis: there must be an API, or nobody can ask for anything"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
@@ -60,6 +68,103 @@ def test_every_url_is_whole_in_80_columns(tmp_path: Path) -> None:
     shown = capture.get()
     for url in (cluster.redis.url, cluster.rabbitmq.url, "http://127.0.0.1:45532"):
         assert url in shown
+
+
+class FakeServer(Server):
+    """A server that runs as long as a test says."""
+
+    url = "fake://"
+    is_ready = False
+    runs = False
+
+    @property
+    def pid(self) -> int | None:
+        return 4000 if self.runs else None
+
+    def _bring_up(self) -> None:
+        self.runs = True
+
+    def _kill(self) -> None:
+        self.runs = False
+
+    _stop = _kill
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    """A running server, which may be started again at once."""
+    monkeypatch.setattr(servers, "PAUSE_SECONDS", 0)
+    server = FakeServer("fake")
+    server.start()
+    return server
+
+
+def test_a_server_that_died_is_started_again(server: FakeServer) -> None:
+    server.revive()
+    assert server.starts == 1
+    server.runs = False
+    server.revive()
+    assert (server.starts, server.is_alive) == (2, True)
+
+
+def test_one_that_dies_at_once_is_given_a_pause(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "PAUSE_SECONDS", 60)
+    server.runs = False
+    server.revive()
+    assert server.starts == 1
+
+
+@pytest.mark.parametrize("end", [FakeServer.kill, FakeServer.stop])
+def test_one_that_was_told_to_end_stays_so_until_it_is_told_to_start(
+    server: FakeServer, end: Callable[[FakeServer], None]
+) -> None:
+    end(server)
+    server.revive()
+    assert not server.is_alive
+    server.start()
+    assert (server.starts, server.is_alive) == (2, True)
+
+
+def test_servers_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> None:
+    monkeypatch.setattr(Cluster, "servers", [server])
+    cluster = Cluster(tmp_path / "cluster")
+    for runs, is_ready, shown in (
+        (False, False, ["fake", "down", "fake://", "1"]),
+        (True, False, ["fake", "starting", "fake://", "4000", "1"]),
+        (True, True, ["fake", "up", "fake://", "4000", "1"]),
+    ):
+        monkeypatch.setattr(FakeServer, "is_ready", is_ready)
+        server.runs = runs
+        assert words_of(table(cluster), "fake") == shown
+
+
+def test_a_folder_has_one_cluster(tmp_path: Path) -> None:
+    lock = ProcessLock(tmp_path / "lock")
+    lock.acquire()
+    cluster = Cluster(tmp_path)
+    with pytest.raises(
+        RuntimeError, match=f"another cluster runs in {tmp_path}, as process {os.getpid()}: .* --folder"
+    ):
+        cluster.start()
+    assert [server.starts for server in cluster.servers] == [0, 0, 0]
+    lock.release()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "PORT_SECONDS", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerMissing, match=f"redis cannot listen on port {port}: another program does"):
+            RedisServer(tmp_path, port)._spawn(["true"], {})
+
+
+def words_of(made: Table, name: str) -> list[str]:
+    """What a table shows of a process."""
+    console = Console(file=StringIO(), width=120)
+    with console.capture() as capture:
+        console.print(made)
+    (line,) = (line for line in capture.get().splitlines() if name in line)
+    return [word for word in line.split() if word != "│"]
 
 
 def test_the_guide_is_a_line_that_a_shell_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
