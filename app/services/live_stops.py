@@ -68,6 +68,12 @@ def watched_terms(order: Order) -> TriggerOrder:
 
 def _stop(order: Order, rows: Sequence[WatermarkRow]) -> LiveStop:
     terms = watched_terms(order)
+    # One that has fired and is tried again stands where it fired: others that share its row may have gone on.
+    watermark = _watermark(order, terms, rows) if order.watermark is None else order.watermark
+    return LiveStop(trailing_stop(terms, watermark), watermark)
+
+
+def _watermark(order: Order, terms: TriggerOrder, rows: Sequence[WatermarkRow]) -> Decimal:
     kept = next(
         (
             row.extreme
@@ -80,7 +86,5 @@ def _stop(order: Order, rows: Sequence[WatermarkRow]) -> LiveStop:
         ),
         terms.armed_price,
     )
-    # Its own row knows more than a checkpoint where an exit has fired and is tried again, or was let go.
-    fired_at = terms.armed_price if order.watermark is None else order.watermark
-    watermark = max(kept, terms.armed_price, fired_at, key=partial(as_long, terms.side))
-    return LiveStop(trailing_stop(terms, watermark), watermark)
+    # The row of an exit that was let go knows more than the last checkpoint may.
+    return max(kept, terms.armed_price, key=partial(as_long, terms.side))

@@ -318,10 +318,14 @@ async def test_a_trailing_stop_whose_close_was_refused_is_shown_as_it_fired(desk
     order = await desk.attach(trade, TRAILING)
     desk.venue.will("close", Act.REJECT)
     await desk.claim_and_send(desk.crossed(order, "981", TriggeredLeg.TRAILING))
+    # Of another exit that was armed with it and went on.
+    key = WatermarkKey(TriggerBy.MARK, False, PositionSide.LONG, order.armed_sequence or 0)
 
     async with desk.uow() as work:
         (row,) = await work.orders.rows([order.id])
+        await work.engine_state.save([EngineState(desk.tick("1000", "1000"), {key: Decimal(1050)}, [])], 1)
         stops = await live_stops(work, [row])
+        await work.engine_state.save([EngineState(desk.tick("1000", "1000"), {}, [key])], 1)
 
     assert (row.status, row.latched_sequence is not None) == (OrderStatus.PENDING, True)
     assert (stops[order.id].stop_price, stops[order.id].watermark) == (Decimal(981), Decimal(1001))
