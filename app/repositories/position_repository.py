@@ -2,11 +2,19 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, bindparam, select
 
 from app.models.trading import Order, Position, Trade
 from app.repositories.base import Repository
+
+
+class Held(NamedTuple):
+    """What a position shows of its venue's: margin in USDC, entry price in quote units."""
+
+    margin: Decimal
+    entry_price: Decimal
 
 
 class PositionRepository(Repository[Position]):
@@ -20,10 +28,11 @@ class PositionRepository(Repository[Position]):
         with self.session.no_autoflush:
             return await self.session.scalar(_OF_TRADE, {"trade_id": trade_id})
 
-    async def margins(self, trade_ids: Sequence[int]) -> dict[int, Decimal]:
-        """The margin of each trade's position in USDC, by trade."""
-        query = select(Position.trade_id, Position.margin).where(Position.trade_id.in_(trade_ids))
-        return dict((await self.session.execute(query)).all())
+    async def held(self, trade_ids: Sequence[int]) -> dict[int, Held]:
+        """What each trade's position shows, by trade."""
+        query = select(Position.trade_id, Position.margin, Position.entry_price)
+        rows = (await self.session.execute(query.where(Position.trade_id.in_(trade_ids)))).all()
+        return {trade_id: Held(margin, entry_price) for trade_id, margin, entry_price in rows}
 
     async def open_for(self, user_id: int) -> Sequence[Position]:
         """A user's open positions, oldest first."""

@@ -174,8 +174,7 @@ class BookedTrade:
                 leverage=trade.leverage,
             )
         position.size = trade.size
-        told = fill.entry_price if is_latest else None
-        position.entry_price = told or trade.entry_price or fill.price
+        position.entry_price = _entry_price(trade, fill)
         if is_latest:
             margin = credit_usdc(fill.margin_left * trade.size / fill.size_left) if is_shared else fill.margin_left
             position.margin, position.liquidation_price = margin, fill.liquidation_price
@@ -207,6 +206,12 @@ class BookedTrade:
         for exit_order in self.exits():
             if exit_order is not but and exit_order.status in LIVE_ORDER:
                 exit_order.quantity = exit_order.filled_quantity + self.trade.size
+
+
+def _entry_price(trade: Trade, fill: VenueFill) -> Decimal:
+    """What PnL counts from: the position's average where the fill tells of it as it is now, else the trade's own."""
+    told = fill.entry_price if fill.size_left >= trade.size else None
+    return told or trade.entry_price or fill.price
 
 
 def _comes_with_the_entry(exit_order: Order) -> bool:

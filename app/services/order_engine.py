@@ -84,10 +84,9 @@ class OrderEngine:
         self._work.forget()
 
     def stop(self) -> None:
-        """Another engine watches from now on, or none: what is shown here goes stale with its age."""
+        """Another engine watches from now on, or none."""
         self.forget()
         self._matching.unload()
-        self._board.vouch_no_longer()
 
     def stand_by(self) -> None:
         """Let the feed come from its checkpoints on, judged by another engine."""

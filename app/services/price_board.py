@@ -2,7 +2,6 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -75,11 +74,6 @@ class PriceBoard:
         """The ready price_update frame of a pair's last tick; None before the first."""
         quote = self._quotes.get(pair_id)
         return None if quote is None else price_frame(self._directory.by_id(pair_id), quote, self._clock.now())
-
-    def vouch_no_longer(self) -> None:
-        """A feed that nobody reads says nothing about its last prices: they go stale like any other."""
-        for pair_id, quote in self._quotes.items():
-            self._set_market(pair_id, replace(quote.market, vouched_until=None))
 
     def _accept(self, tick: Tick, received_at: datetime, *, is_shown: bool) -> None:
         """Take one tick. It counts as taken once every listener has had it, so that a failure loses none.

@@ -9,11 +9,10 @@ from loguru import logger
 from app.core.broadcast import Broadcast
 from app.core.clock import Clock
 from app.domain.errors import Unavailable
-from app.domain.prices import Tick
 from app.repositories.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from app.services.pair_directory import PairDirectory
 from app.services.price_board import PriceBoard
-from app.services.providers.feed import FeedStart, PriceFeed
+from app.services.providers.feed import FeedSlice, FeedStart, PriceFeed
 
 type Gate = Callable[[], Awaitable[None]]
 
@@ -61,7 +60,6 @@ class PriceFeedService(PriceBoard):
                 await self._read_until_restarted()
         finally:
             self._is_running = False
-            self.vouch_no_longer()
 
     def restart(self) -> None:
         """Forget the ticks taken and read every feed anew from its checkpoints, once the gates let it."""
@@ -93,9 +91,13 @@ class PriceFeedService(PriceBoard):
         start = await self._start(feed)
         async with aclosing(feed.stream(start)) as pieces:
             async for piece in pieces:
-                await self._take(piece.ticks, start, epoch)
-                for pair_id, market in piece.markets.items():
-                    self._set_market(pair_id, market)
+                if epoch != self._epoch:
+                    return
+                if piece.is_lost:
+                    logger.warning("{feed} was not read for too long; it is read anew", feed=feed.identity[:24])
+                    self.restart()
+                    return
+                await self._take(piece, start, epoch)
         logger.info("{feed} has come to its end", feed=feed.identity[:24])
 
     async def _start(self, feed: PriceFeed) -> FeedStart:
@@ -111,10 +113,12 @@ class PriceFeedService(PriceBoard):
         logger.info("{feed} starts from base {base}", feed=feed.identity[:24], base=base)
         return start
 
-    async def _take(self, ticks: Sequence[Tick], start: FeedStart, epoch: int) -> None:
+    async def _take(self, piece: FeedSlice, start: FeedStart, epoch: int) -> None:
+        """Take a slice; markets that it finds open are so for its ticks, those that close do so after them."""
+        self._set_markets(piece, is_open=True)
         received_at = self._clock.now()
         until = self._clock.monotonic() + PAUSE_SECONDS
-        for tick in ticks:
+        for tick in piece.ticks:
             if self._clock.monotonic() > until:
                 await self._pause()
                 received_at = self._clock.now()
@@ -123,7 +127,13 @@ class PriceFeedService(PriceBoard):
                 return
             judged = start.judged.get(tick.pair_id)
             self._accept(tick, received_at, is_shown=judged is None or tick.sequence >= judged.sequence)
+        self._set_markets(piece, is_open=False)
         await self._pause()
+
+    def _set_markets(self, piece: FeedSlice, *, is_open: bool) -> None:
+        for pair_id, market in piece.markets.items():
+            if market.is_open is is_open:
+                self._set_market(pair_id, market)
 
     async def _pause(self) -> None:
         for gate in self._gates:

@@ -21,6 +21,7 @@ from app.domain.money import ZERO
 from app.domain.trading import TradeResult, VenueFill, VenueOutcome, VenuePosition, VenueRef
 from app.domain.trading_state import Subject
 from app.models.trading import Intent, Order, Trade
+from app.repositories.position_repository import Held
 from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.booking_service import LOOK_AT_RESTING, BookingService
 from app.services.execution_service import ExecutionService, Pairs, Venues
@@ -131,12 +132,12 @@ class SettlementService:
         differing = [each for key, each in shared.items() if not _agree(each, held.get(key))]
         async with self._uow() as work:
             entries = await work.orders.entries_of([trade.id for each in differing for trade in each])
-            margins = await work.positions.margins([trade.id for trade in trades])
+            shown = await work.positions.held([trade.id for trade in trades])
         catching_up = [
             _Turn("reconcile", partial(self._catch_up, provider, each), tuple(entries[trade.id] for trade in each))
             for each in differing
         ]
-        late = [position for key, position in held.items() if not _tells(shared.get(key, []), position, margins)]
+        late = [position for key, position in held.items() if not _tells(shared.get(key, []), position, shown)]
         await self._take_turns([*catching_up, *map(self._correction, late)])
         return sum(len(each) for each in differing)
 
@@ -293,9 +294,11 @@ def _agree(trades: Iterable[Trade], position: VenuePosition | None) -> bool:
     return _sum(trade.size for trade in trades) == (position.size if position else ZERO)
 
 
-def _tells(trades: Iterable[Trade], position: VenuePosition, margins: Mapping[int, Decimal]) -> bool:
-    """Whether what trades show of their position's margin is what it is."""
-    return _sum(margins.get(trade.id, ZERO) for trade in trades) == position.margin
+def _tells(trades: Iterable[Trade], position: VenuePosition, shown: Mapping[int, Held]) -> bool:
+    """Whether what trades show of their position's margin and entry price is what they are."""
+    mine = [shown[trade.id] for trade in trades if trade.id in shown]
+    is_priced = all(held.entry_price == position.entry_price for held in mine)
+    return is_priced and _sum(held.margin for held in mine) == position.margin
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

@@ -77,9 +77,6 @@ class SimulatedBoard:
     def restart(self) -> None:
         self.must_start = True
 
-    def vouch_no_longer(self) -> None:
-        self._vouched_until = None
-
     def _accept(self, tick: Tick) -> bool:
         judged = self._judged.get(tick.pair_id)
         if judged is not None and tick.at < _at(judged) - KEPT:

@@ -49,10 +49,6 @@ class EngineBoard(QuoteBoard, Protocol):
         """Forget the ticks taken and read every feed anew from its checkpoints, once the gates let it."""
         ...
 
-    def vouch_no_longer(self) -> None:
-        """Let the last prices go stale with their age, since nobody judges new ones."""
-        ...
-
 
 class Match(Protocol):
     """Something a tick did inside a venue that matches by itself: a funding, a liquidation or a fill of an order."""

@@ -45,10 +45,14 @@ class FeedStart:
 
 @dataclass(frozen=True, slots=True)
 class FeedSlice:
-    """Ticks to take in order, then the markets that changed with them."""
+    """Ticks to take in order, and markets: those that are open are so for these ticks, others close after them.
+
+    `is_lost`: so much was missed that others may have gone on without it; the feed is to be read from its checkpoints.
+    """
 
     ticks: Sequence[Tick] = ()
     markets: Mapping[int, Market] = field(default_factory=dict)
+    is_lost: bool = False
 
 
 class PriceFeed(Protocol):

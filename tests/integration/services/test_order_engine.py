@@ -59,9 +59,6 @@ class EngineBoard:
     def restart(self) -> None:
         return
 
-    def vouch_no_longer(self) -> None:
-        return
-
 
 def new_engine(desk: Desk, batch: int = 100) -> OrderEngine:
     board, matching = EngineBoard(desk.board), NoMatching(desk.venue.name)

@@ -144,9 +144,26 @@ async def test_closing_one_of_them_moves_no_equity(stack: Stack) -> None:
 
     (gone, left) = await stack.now(first, second)
     assert gone.pnl == shown[first.id] > 0
-    (rest,) = [p for p in await stack.positions(left) if p.is_open]
+    (ended,), (rest,) = await stack.positions(gone), await stack.positions(left)
+    assert ended.entry_price == rest.entry_price == (await stack.held()).entry_price
     assert unrealised_pnl(rest.side, rest.size, rest.entry_price, Decimal(110)) == shown[second.id] > 0
     assert (gone.entry_price, left.entry_price) == (Decimal(101), Decimal(110))
+    await stack.assert_sums_agree(first, second)
+
+
+async def test_positions_that_show_their_own_entries_are_set_right(stack: Stack) -> None:
+    first = await stack.open()
+    await stack.paper.quote("110", "110")
+    second = await stack.open(stop_price=Decimal(105))
+    async with stack.paper.uow() as work:
+        # As they were written before fills told it.
+        for trade in (first, second):
+            position = await work.positions.of_trade(trade.id)
+            assert position is not None
+            position.entry_price = trade.entry_price or ZERO
+
+    await stack.settlement.reconcile("paper")
+
     await stack.assert_sums_agree(first, second)
 
 

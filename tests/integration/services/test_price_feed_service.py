@@ -181,19 +181,57 @@ async def test_a_price_tells_its_age_its_market_and_whether_it_is_stale(
         assert (closed.stale, closed.next_open, closed.price) == (False, opens, fresh.price)
 
 
-async def test_a_feed_vouches_for_its_silence_only_while_it_is_read(
+async def test_a_price_that_is_vouched_for_is_as_old_as_what_its_feed_has_told(
     bench: MakeBench, directory: PairDirectory, passing: PassingTime, btc: int
 ) -> None:
     vouched = Market(is_open=True, vouched_until=passing.now() + timedelta(hours=1))
     made = bench(ScriptedFeed(FeedSlice([tick(btc, 1, passing)], {btc: vouched})))
     pair = directory.by_id(btc)
+    frames: list[bytes] = []
+    made.broadcast.subscribe(price_topic(btc), frames.append)
     with pytest.raises(Unavailable):
         await made.service.ping()
     async with made.running(lambda: bool(made.shown)):
         passing.advance(3600)
         assert not made.service.price(pair).stale
         await made.service.ping()
+    passing.advance(10)
+    assert not made.service.price(pair).stale
+    passing.advance(0.001)
     assert made.service.price(pair).stale
+    assert not orjson.loads(frames[0])["data"]["stale"]
+
+
+async def test_a_feed_that_is_lost_is_read_anew_from_the_checkpoints(
+    bench: MakeBench, passing: PassingTime, btc: int
+) -> None:
+    feed = ScriptedFeed(FeedSlice([tick(btc, 1, passing), tick(btc, 2, passing)]), FeedSlice(is_lost=True))
+    made = bench(feed)
+
+    async def script_the_next_start() -> None:
+        if made.shown:
+            feed.slices = [FeedSlice([tick(btc, 2, passing), tick(btc, 3, passing)])]
+
+    made.service.add_gate(script_the_next_start)
+    async with made.running(lambda: made.sequences[-1:] == [3]):
+        assert made.sequences == [1, 2, 2, 3]
+
+
+async def test_what_a_feed_tells_once_it_is_to_be_read_anew_is_not_taken(
+    bench: MakeBench, directory: PairDirectory, passing: PassingTime, btc: int
+) -> None:
+    feed = ScriptedFeed(FeedSlice([tick(btc, 1, passing)]), FeedSlice([tick(btc, 2, passing)], {btc: OPEN}))
+    made = bench(feed)
+
+    async def restart_after_the_first_tick() -> None:
+        if made.shown and feed.slices:
+            feed.slices = []
+            made.service.restart()
+
+    made.service.add_gate(restart_after_the_first_tick)
+    async with made.running(lambda: len(feed.starts) == 2):
+        assert made.sequences == [1]
+        assert not made.service.price(directory.by_id(btc)).market_open
 
 
 async def test_a_frame_is_made_once_a_tick_and_only_for_listeners(

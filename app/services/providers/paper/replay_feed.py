@@ -71,7 +71,7 @@ class ReplayFeed:
         return start.now - self._wall(self._due_ms(self._resume(start).first))
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Markets open; the 120 s before each checkpoint again; then every row that was not judged, when due."""
+        """The 120 s before each checkpoint again; markets open; then every row that was not judged, when due."""
         resume = self._resume(start)
         origin = start.now - self._wall(self._due_ms(resume.first))
         pair_ids = [start.pair_ids[symbol] for symbol in self._symbols]
@@ -81,17 +81,17 @@ class ReplayFeed:
             at = origin + self._wall(self._due_ms(number))
             return Tick(pair_ids[row.symbol], start.base + number, row.bid, row.ask, at, VENUE, row.last)
 
-        yield FeedSlice(markets=self._markets(pair_ids, resume.first, None))
         for numbers in batched(self._again(resume), SLICE_TICKS):
             yield FeedSlice([tick(number) for number in numbers])
-        async with aclosing(self._due_rows(resume, origin)) as batches:
+        yield FeedSlice(markets=self._markets(pair_ids, resume.first, start.now))
+        async with aclosing(self._due_rows(resume)) as batches:
             async for due in batches:
                 yield FeedSlice(
                     [tick(number) for number in due.numbers if number > resume.judged[self._row(number).symbol]],
                     self._markets(pair_ids, due.numbers.stop, due.until),
                 )
 
-    def _markets(self, pair_ids: Sequence[int], number: int, until: datetime | None) -> dict[int, Market]:
+    def _markets(self, pair_ids: Sequence[int], number: int, until: datetime) -> dict[int, Market]:
         """Before the row of a number each market is open that has a row to come, and vouched for."""
         vouched = Market(is_open=True, vouched_until=until)
         return {
@@ -144,7 +144,7 @@ class ReplayFeed:
             last -= 1
         return last
 
-    async def _due_rows(self, resume: _Resume, origin: datetime) -> AsyncGenerator[_Due, None]:
+    async def _due_rows(self, resume: _Resume) -> AsyncGenerator[_Due, None]:
         """Rows from the first on as they come due, late ones at once; in a silence, now and then, that none is."""
         began, begun_ms = self._clock.monotonic(), self._due_ms(resume.first)
         number = resume.first
@@ -157,7 +157,7 @@ class ReplayFeed:
                 number += 1
             due = range(first, number)
             if len(due) == SLICE_TICKS:
-                until = origin + self._wall(self._due_ms(due[-1]))
+                until -= self._wall(elapsed_ms - self._due_ms(due[-1]))
             wait = (self._due_ms(number) - elapsed_ms) / 1000 / self._speed
             if due or wait > VOUCH_SECONDS:
                 yield _Due(due, until)

@@ -15,7 +15,8 @@ from app.services.providers.paper.catalogue import VENUE, PaperPair
 from app.services.providers.paper.random_walk import RandomWalk
 
 SLICE_TICKS = 200
-LATEST_SECONDS = 1.0
+# A machine that is asleep for so long goes on where it stopped; what it misses in less is hurried.
+LATEST_SECONDS = 10.0
 # The feed says so often at least that it has told everything.
 VOUCH_SECONDS = 1.0
 
@@ -61,7 +62,7 @@ class PairSimulation:
 class SimulatedFeed:
     """Ticks of every pair of the catalogue, `hz` a second each; a tick's sequence is the start's base + its step.
 
-    A machine that was asleep goes on where it stopped: steps are never left out and never hurried.
+    A machine that was asleep goes on where it stopped: steps are never left out, and not hurried after a long time.
     """
 
     venue = VENUE
@@ -88,26 +89,32 @@ class SimulatedFeed:
         return start.now - timedelta(seconds=furthest / self._hz)
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Markets open; each pair's last 120 s before its checkpoint again; then a tick of each pair a step."""
+        """Each pair's last 120 s before its checkpoint again; markets open; then a tick of each pair a step.
+
+        Ends where it is lost: a process beside it may have gone on.
+        """
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
-        yield FeedSlice(markets=_open(walkers, None))
         for walker in walkers:
             oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
             for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
                 ages = [(walker.number - number) / self._hz for number in numbers]
                 moments = [start.now - timedelta(seconds=age) for age in ages]
                 yield FeedSlice([walker.tick(n, at) for n, at in zip(numbers, moments, strict=True)])
-        due = self._clock.monotonic()
-        while True:
-            late = self._clock.monotonic() - due
+        yield FeedSlice(markets=_open(walkers, start.now))
+        due = looked_at = self._clock.monotonic()
+        while self._clock.monotonic() - looked_at < LATEST_SECONDS:
+            now, looked_at = self._clock.now(), self._clock.monotonic()
+            late = looked_at - due
             if late < 0:
                 if -late > VOUCH_SECONDS:
-                    yield FeedSlice(markets=_open(walkers, self._clock.now()))
+                    yield FeedSlice(markets=_open(walkers, now))
                 await self._sleep(min(-late, VOUCH_SECONDS))
                 continue
-            now = self._clock.now()
-            yield FeedSlice([walker.next_tick(now) for walker in walkers], _open(walkers, now))
-            due = (due if late < LATEST_SECONDS else self._clock.monotonic()) + 1 / self._hz
+            told = now - timedelta(seconds=late)
+            yield FeedSlice([walker.next_tick(now) for walker in walkers], _open(walkers, told))
+            # A machine that cannot keep up is not chased.
+            due = (due if late < LATEST_SECONDS else looked_at) + 1 / self._hz
+        yield FeedSlice(is_lost=True)
 
 
 class _Walker:
@@ -130,6 +137,6 @@ class _Walker:
         return self.tick(self.number, at)
 
 
-def _open(walkers: Sequence[_Walker], until: datetime | None) -> dict[int, Market]:
+def _open(walkers: Sequence[_Walker], until: datetime) -> dict[int, Market]:
     market = Market(is_open=True, vouched_until=until)
     return {walker.pair_id: market for walker in walkers}

@@ -53,24 +53,38 @@ async def test_the_silence_between_rare_ticks_is_vouched_for() -> None:
     clock = PassingTime()
     until: list[float] = []
     async for piece in feed_of(clock, hz=0.05).stream(start_at(clock)):
-        vouched_until = piece.markets[BTC].vouched_until
-        assert vouched_until == (clock.now() if until else None)
+        assert piece.markets[BTC].vouched_until == clock.now()
         until.append(clock.monotonic())
         if clock.monotonic() > 50:
             break
     assert max(later - earlier for earlier, later in pairwise(until)) <= 2 * VOUCH_SECONDS
 
 
-async def test_a_machine_that_slept_goes_on_where_it_stopped() -> None:
-    clock = PassingTime()
-    times = []
+async def test_what_was_missed_in_some_seconds_is_hurried_and_vouched_for_as_it_is_told() -> None:
+    clock, began = PassingTime(), PassingTime().now()
+    times, told = [], []
     async for piece in feed_of(clock).stream(start_at(clock)):
-        times += [clock.monotonic()] if piece.ticks else []
+        if not piece.ticks:
+            continue
+        times.append(clock.monotonic())
+        told.append((piece.markets[BTC].vouched_until or began) - began)
         if len(times) == 3:
-            clock.advance(3600)
-        if len(times) == 6:
+            clock.advance(1)
+        if len(times) == 8:
             break
-    assert times == pytest.approx([0, 0.25, 0.5, 3600.5, 3600.75, 3601], abs=0.01)
+    assert times == pytest.approx([0, 0.25, 0.5, 1.5, 1.5, 1.5, 1.5, 1.75], abs=0.01)
+    assert [each.total_seconds() for each in told] == pytest.approx([n / 4 for n in range(8)], abs=0.01)
+
+
+async def test_a_machine_that_slept_has_its_feed_read_from_the_checkpoints() -> None:
+    clock = PassingTime()
+    pieces = []
+    async for piece in feed_of(clock).stream(start_at(clock)):
+        pieces.append(piece)
+        if len(pieces) == 4:
+            clock.advance(3600)
+    assert [len(piece.ticks) for piece in pieces] == [0, PAIRS, PAIRS, PAIRS, 0]
+    assert [piece.is_lost for piece in pieces] == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize("pair", CATALOGUE, ids=lambda pair: pair.listing.symbol)
