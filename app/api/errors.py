@@ -68,10 +68,18 @@ def named(error: Exception) -> MarqetError:
     return InternalError()
 
 
+# What pydantic says of a body that is no JSON object is about Python.
+_PLAINER = dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "Input should be a JSON object")
+
+
 def describe(errors: Sequence[Mapping[str, Any]]) -> MarqetError:
     """Name each wrong field and what is wrong with it, without repeating what was sent."""
     described = [
-        {"field": field_name(error["loc"]), "code": error["type"], "message": error["msg"]}
+        {
+            "field": field_name(error["loc"]),
+            "code": error["type"],
+            "message": _PLAINER.get(error["type"], error["msg"]),
+        }
         for error in errors[:MAX_ERRORS]
     ]
     return MarqetError(code="VALIDATION_ERROR", errors=described)

@@ -134,7 +134,9 @@ async def test_a_body_that_is_no_object_is_refused(trader: Trader, body: object)
     headers = {**trader.person.headers, **JSON}
     for content in (encode(body), b""):
         answer = await trader.client.post(f"{TRADING}/trades", content=content, headers=headers)
-        refusal(answer, 400, "VALIDATION_ERROR")
+        details = refusal(answer, 400, "VALIDATION_ERROR")
+        told = {error["message"] for error in details["errors"]}
+        assert told <= {"Input should be a JSON object", "Field required"}, told
 
 
 async def test_a_lone_surrogate_is_refused(trader: Trader) -> None:
