@@ -118,9 +118,13 @@ class PriceBoard:
         if quote is not None:
             self._quotes[pair_id] = Quote(quote.tick, quote.received_at, market)
 
-    def forget_ticks(self) -> None:
+    def take_again(self) -> None:
         """Take ticks from any sequence on again; the last prices stay as they are shown."""
         self._taken.clear()
+
+    def forget_ticks(self) -> None:
+        """Take ticks from any sequence on again, and keep none of those before."""
+        self.take_again()
         self._kept.clear()
 
 

@@ -63,8 +63,11 @@ class PriceFeedService(PriceBoard):
 
     def restart(self) -> None:
         """Forget the ticks taken and read every feed anew from its checkpoints, once the gates let it."""
-        self._epoch += 1
         self.forget_ticks()
+        self._read_anew()
+
+    def _read_anew(self) -> None:
+        self._epoch += 1
         self._restarted.set()
 
     async def _read_until_restarted(self) -> None:
@@ -95,7 +98,9 @@ class PriceFeedService(PriceBoard):
                     return
                 if piece.is_lost:
                     logger.warning("{feed} was not read for too long; it is read anew", feed=feed.identity[:24])
-                    self.restart()
+                    # An engine that judges goes on, and needs the ticks that are kept.
+                    self.take_again()
+                    self._read_anew()
                     return
                 await self._take(piece, start, epoch)
         logger.info("{feed} has come to its end", feed=feed.identity[:24])

@@ -215,6 +215,7 @@ async def test_a_feed_that_is_lost_is_read_anew_from_the_checkpoints(
     made.service.add_gate(script_the_next_start)
     async with made.running(lambda: made.sequences[-1:] == [3]):
         assert made.sequences == [1, 2, 2, 3]
+        assert [kept.sequence for kept in made.service.kept(btc, 0)] == [1, 2, 3]
 
 
 async def test_what_a_feed_tells_once_it_is_to_be_read_anew_is_not_taken(
