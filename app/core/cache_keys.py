@@ -23,4 +23,4 @@ def session_key(session_id: UUID) -> str:
 
 def varied(seconds: float) -> float:
     """A life of about so many seconds, 10 % more or less, so that what was kept together does not end together."""
-    return seconds * (0.9 + secrets.randbelow(2001) / 10_000)
+    return seconds * (9_000 + secrets.randbelow(2_001)) / 10_000
