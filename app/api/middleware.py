@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import named, render, request_id_of
 from app.core.clock import Clock
+from app.core.logging import is_detailed
 from app.core.metrics import HTTP_DURATION, HTTP_REQUESTS
 from app.domain.errors import InvalidRequest
 
@@ -141,6 +142,8 @@ def _record(scope: Scope, route: str, status: int, seconds: float, *, level: str
     count, duration = _figures(route, scope["method"] if route and scope["method"] in METHODS else "", status)
     count.inc()
     duration.observe(seconds)
+    if level == "DEBUG" and not is_detailed():
+        return
     client = scope.get("client") or ("", 0)
     logger.log(
         level,

@@ -54,6 +54,11 @@ def configure(*, level: str = "INFO", style: Format = "auto", stream: TextIO | N
     logging.getLogger("uvicorn.error").addFilter(_tells_news)
 
 
+def is_detailed() -> bool:
+    """Whether what is logged as DEBUG is written anywhere; making such a line costs more than asking."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def struck_out(text: str) -> str:
     """The text without anything that looks like a secret."""
     return SECRET_TEXT.sub(STRUCK_OUT, text)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from app.core.logging import configure, struck_out
+from app.core.logging import configure, is_detailed, struck_out
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
@@ -130,6 +130,14 @@ def test_levels_below_the_one_asked_are_left_out(stream: io.StringIO) -> None:
     logger.warning("important")
 
     assert [line["message"] for line in lines(stream)] == ["important"]
+
+
+@pytest.mark.parametrize(("level", "is_written"), [("DEBUG", True), ("INFO", False), ("ERROR", False)])
+def test_details_are_made_only_where_they_are_written(stream: io.StringIO, level: str, is_written: bool) -> None:
+    configure(level=level, stream=stream)
+    logger.debug("a detail")
+    assert is_detailed() is is_written
+    assert bool(lines(stream)) is is_written
 
 
 def test_a_person_gets_text_and_a_program_json() -> None:
