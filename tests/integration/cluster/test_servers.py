@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from kombu import Connection, Queue
 
 from scripts.topology.cluster import Cluster, Shape
 from tests.ports import free_ports
@@ -46,21 +45,6 @@ def test_a_server_that_is_killed_comes_back(cluster: Cluster, name: str) -> None
     until_sync(lambda: server.starts == starts + 1 and server.is_ready, seconds=READY_SECONDS)
     assert (server.url, server.pid != pid) == (url, True)
     until_sync(lambda: is_ready(cluster), seconds=READY_SECONDS)
-
-
-def test_rabbitmq_comes_back_with_its_queues(cluster: Cluster) -> None:
-    server = cluster.rabbitmq
-    with Connection(server.url) as connection:
-        Queue("a-queue-that-is-kept", durable=True, channel=connection.channel()).declare()
-    # RabbitMQ answers before its log is written.
-    log = next((server.folder / "mnesia").rglob("LATEST.LOG"))
-    until_sync(lambda: b"a-queue-that-is-kept" in log.read_bytes())
-    starts, pid = server.starts, server.pid
-    assert pid is not None
-    os.killpg(pid, signal.SIGKILL)
-    until_sync(lambda: server.starts == starts + 1 and server.is_ready, seconds=READY_SECONDS)
-    with Connection(server.url) as connection:
-        assert Queue("a-queue-that-is-kept", channel=connection.channel()).queue_declare(passive=True)
 
 
 def test_one_that_is_killed_by_its_own_kill_is_left_to_who_did_it(cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import func, select, update
 from app.bootstrap import Container
 from app.domain.analytics import Figures, summarise
 from app.domain.enums import OrderSide, TradeStatus
+from app.domain.events import Event as DomainEvent
 from app.domain.events import EventType, trade_event
 from app.models.analytics import AnalyticsProgress, DailyAnalytics
 from app.models.event import Event
@@ -64,7 +65,6 @@ class Books:
         async with self.container.uow() as work:
             trade = await create_trade(work, self.user_id, pair, opened_at=at, size=Decimal(1))
             await self._fill(work, trade, at, is_close=False, **fill)
-        await self._date_events(at)
         return trade
 
     async def close(self, trade: Trade, at: datetime, *, is_last: bool = True, **fill: str) -> None:
@@ -75,7 +75,6 @@ class Books:
             if is_last:
                 row.size = Decimal(0)
                 work.trades.move_locked(row, TradeStatus.CLOSED, closed_at=at)
-        await self._date_events(at)
 
     async def fund(self, trade: Trade, at: datetime, amount: str) -> None:
         """A funding of a trade."""
@@ -95,8 +94,7 @@ class Books:
                     created_at=at,
                 )
             )
-            work.emit(trade_event(EventType.TRADE_UPDATED, row, "funding"))
-        await self._date_events(at)
+            await self._log(work, trade_event(EventType.TRADE_UPDATED, row, "funding"), at)
 
     async def _fill(
         self,
@@ -128,14 +126,14 @@ class Books:
                 created_at=at,
             )
         )
-        work.emit(trade_event(EventType.TRADE_UPDATED, trade))
+        await self._log(work, trade_event(EventType.TRADE_UPDATED, trade), at)
 
-    async def _date_events(self, at: datetime) -> None:
-        """Let the newest event have come with what was written."""
-        async with self.container.uow() as work:
-            newest = select(func.max(Event.sequence)).where(Event.user_id == self.user_id).scalar_subquery()
-            mine = update(Event).where(Event.user_id == self.user_id, Event.sequence == newest)
-            await work.session.execute(mine.values(created_at=at))
+    async def _log(self, work: UnitOfWork, event: DomainEvent, at: datetime) -> None:
+        """Write an event that came with what was written; nobody sees it with another date."""
+        await work.events.append([event])
+        newest = select(func.max(Event.sequence)).where(Event.user_id == self.user_id).scalar_subquery()
+        mine = update(Event).where(Event.user_id == self.user_id, Event.sequence == newest)
+        await work.session.execute(mine.values(created_at=at))
 
 
 @pytest.fixture

@@ -110,13 +110,18 @@ async def test_a_latched_exit_closes_when_the_first_close_was_refused(desk: Desk
     first, _ = await desk.claim(desk.crossed(stop), desk.crossed(take_profit, "1101", TriggeredLeg.TAKE_PROFIT))
     assert first.intent_id is not None
     await desk.execution.send([first.intent_id])
+    refused, latched = await desk.order(stop), await desk.order(take_profit)
     async with desk.uow() as work:
         retryable = [row.id for row in await work.orders.retryable([desk.pair.id]) if row.trade_id == trade.id]
 
     await desk.claim_and_send(again(await desk.order(take_profit)))
 
     # The refused one waits its delay; the latched one is due at once.
-    assert retryable == [take_profit.id]
+    assert refused.latched_sequence is not None
+    assert latched.latched_sequence is not None
+    assert refused.next_run_at is not None
+    assert latched.next_run_at is None
+    assert take_profit.id in retryable
     order = await desk.order(take_profit)
     assert (order.status, order.triggered_leg, order.trigger_price) == (
         OrderStatus.FILLED,
