@@ -123,12 +123,15 @@ async def test_an_endpoint_whose_row_is_held_keeps_nobody_waiting(
         rows = await deliveries_of(uow, webhook_id)
         return [row["status"] for row in rows] == [DeliveryStatus.DELIVERED] * count
 
+    receiver.hang("/held")
     async with delivering(container, http, keys):
         await emit(uow, user.id)
         await relay_all(relays)
+        await until(lambda: receiver.at("/held"))
         async with uow() as work:
             await work.webhooks.owned(user.id, held.id, for_update=True)
-            await until(lambda: receiver.at("/held"))
+            # What comes of it finds the row held, however fast it is.
+            receiver.released.set()
             for count in (1, 2):
                 await emit(uow, other_user.id)
                 await relay_all(relays)
