@@ -14,7 +14,8 @@ from app.core import logging
 from app.core.celery_queue import BROKER_FAILURES, declare
 from app.core.garbage import spare_what_lives
 from app.core.logging import struck_out
-from app.tasks.celery_app import WorkerRuntime, beat_app, worker_app
+from app.tasks.beat import beat_app, run_beat
+from app.tasks.celery_app import WorkerRuntime, worker_app
 
 
 def worker() -> None:
@@ -45,7 +46,7 @@ def beat() -> None:
     app = beat_app(broker_url, settings)
     _declare(app, settings)
     announce(settings, " beat. Ctrl-C stops it.")
-    app.Beat(scheduler="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
+    run_beat(app, settings.log_level)
     say(Text("Stopped.", style="dim"))
 
 

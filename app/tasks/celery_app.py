@@ -19,7 +19,6 @@ from app.core.queue import JOB_TASK, Arguments
 from app.core.supervision import Supervisor
 from app.tasks.background import Role, parts_of
 from app.tasks.jobs import run_job, takes_tick
-from app.tasks.schedule import beat_schedule
 
 # Well below the half hour after which RabbitMQ gives a message to somebody else.
 JOB_SECONDS = 300.0
@@ -95,11 +94,4 @@ def worker_app(broker_url: str, settings: Settings, runtime: WorkerRuntime) -> C
         tick = None if every_seconds is None else (str(self.request.id), every_seconds)
         runtime.do(name, arguments, tick)
 
-    return app
-
-
-def beat_app(broker_url: str, settings: Settings) -> Celery:
-    """The application of the beat, which asks for the periodic jobs."""
-    app = make_celery(broker_url, settings.broker_queue)
-    app.conf.beat_schedule = beat_schedule(settings)
     return app
