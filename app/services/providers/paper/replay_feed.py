@@ -71,7 +71,7 @@ class ReplayFeed:
         return start.now - self._wall(self._due_ms(self._resume(start).first))
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """The 120 s before each checkpoint again; markets open; then every row that was not judged, when due."""
+        """Markets open; the 120 s before each checkpoint again; then every row that was not judged, when due."""
         resume = self._resume(start)
         origin = start.now - self._wall(self._due_ms(resume.first))
         pair_ids = [start.pair_ids[symbol] for symbol in self._symbols]
@@ -81,9 +81,10 @@ class ReplayFeed:
             at = origin + self._wall(self._due_ms(number))
             return Tick(pair_ids[row.symbol], start.base + number, row.bid, row.ask, at, VENUE, row.last)
 
+        # First of all: whoever saw a price before would take its market for closed.
+        yield FeedSlice(markets=self._markets(pair_ids, resume.first, start.now))
         for numbers in batched(self._again(resume), SLICE_TICKS):
             yield FeedSlice([tick(number) for number in numbers])
-        yield FeedSlice(markets=self._markets(pair_ids, resume.first, start.now))
         async with aclosing(self._due_rows(resume)) as batches:
             async for due in batches:
                 yield FeedSlice(

@@ -89,18 +89,19 @@ class SimulatedFeed:
         return start.now - timedelta(seconds=furthest / self._hz)
 
     async def stream(self, start: FeedStart) -> AsyncGenerator[FeedSlice, None]:
-        """Each pair's last 120 s before its checkpoint again; markets open; then a tick of each pair a step.
+        """Markets open; each pair's last 120 s before its checkpoint again; then a tick of each pair a step.
 
         Ends where it is lost: a process beside it may have gone on.
         """
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
+        # First of all: whoever saw a price before would take its market for closed.
+        yield FeedSlice(markets=_open(walkers, start.now))
         for walker in walkers:
             oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
             for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
                 ages = [(walker.number - number) / self._hz for number in numbers]
                 moments = [start.now - timedelta(seconds=age) for age in ages]
                 yield FeedSlice([walker.tick(n, at) for n, at in zip(numbers, moments, strict=True)])
-        yield FeedSlice(markets=_open(walkers, start.now))
         due = looked_at = self._clock.monotonic()
         while self._clock.monotonic() - looked_at < LATEST_SECONDS:
             now, looked_at = self._clock.now(), self._clock.monotonic()
