@@ -16,7 +16,7 @@ from app.api.middleware import AllowedHosts, BodyLimit, CatchAll, Cors, HeadAsGe
 from app.api.routing import MarqetRoute, operation_id
 from app.api.v1.prices.price_shortcut import PriceShortcut
 from app.api.v1.router import api
-from app.api.websocket.connection import websocket_routes
+from app.api.websocket.connection import WebSocketEndpoint
 from app.bootstrap import Bootstrap
 from app.config.settings import Settings
 from app.core import logging
@@ -78,7 +78,6 @@ def create_app(settings: Settings | None = None, *, build: Bootstrap = serving_p
     app.include_router(health)
     app.include_router(asyncapi)
     app.include_router(api)
-    app.include_router(websocket_routes)
     return app
 
 
@@ -98,6 +97,7 @@ def _middleware(settings: Settings, clock: SystemClock) -> list[Middleware]:
         Middleware(CatchAll, clock=clock),
         Middleware(AllowedHosts, hosts=hosts),
         Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        Middleware(WebSocketEndpoint),
     ]
 
 

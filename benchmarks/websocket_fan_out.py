@@ -1,7 +1,7 @@
 """Prices to hundreds of WebSocket readers, against a bare ASGI app that sends the same ready bytes.
 
-Servers run in processes of their own, the readers in this one, on loopback. What a server spends without readers is
-taken off before deliveries are divided by processor time.
+Servers run in processes of their own, the readers in this one, on loopback; the two are read in turns. What a server
+spends without readers, while the other one is read, is taken off before deliveries are divided by processor time.
 """
 
 import asyncio
@@ -127,6 +127,12 @@ async def idle_cpu(server: ServerProcess) -> float:
     return (server.cpu_seconds() - used) / ROUND_SECONDS
 
 
+async def _leave(readers: Sequence[Reader]) -> None:
+    for reader in readers:
+        reader.transport.abort()
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
 def lags_of(readers: Sequence[Reader]) -> list[float]:
     """What the sampled readers saw since they were asked last, in milliseconds."""
     found = [lag for reader in readers for lag in reader.lags]
@@ -166,7 +172,7 @@ async def _resumed(server: ServerProcess, tokens: Sequence[str]) -> float:
 
 
 async def rows() -> list[dict[str, Any]]:
-    """Measure; under a minute."""
+    """Measure; a minute and a half."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="marqetfi-bench-")))
         url = stack.enter_context(private_server())
@@ -181,20 +187,20 @@ async def rows() -> list[dict[str, Any]]:
         first.transport.abort()
         floor = await stack.enter_async_context(server_process(__name__, "floor", str(folder)))
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = await idle_cpu(whole), await idle_cpu(floor)
         held = whole.resident_kib()
         ours = await connect_all(whole.port, [SUBSCRIBE], tokens)
-        bare = await connect_all(floor.port, [], [None] * READERS)
         await asyncio.sleep(SETTLE_SECONDS)
         connection_kib = (whole.resident_kib() - held) / READERS
-        rounds = []
+        rounds, idle = [], await idle_cpu(floor)
         for _ in range(ROUNDS):
-            least, value = await asyncio.gather(
-                deliveries_per_cpu_second(floor, bare, idle[1]), deliveries_per_cpu_second(whole, ours, idle[0])
-            )
-            rounds.append((least, value))
-        for reader in bare:
-            reader.transport.abort()
+            await _leave(ours)
+            bare = await connect_all(floor.port, [], [None] * READERS)
+            await asyncio.sleep(SETTLE_SECONDS)
+            least, idle_whole = await asyncio.gather(deliveries_per_cpu_second(floor, bare, idle), idle_cpu(whole))
+            await _leave(bare)
+            ours = await connect_all(whole.port, [SUBSCRIBE], tokens)
+            await asyncio.sleep(SETTLE_SECONDS)
+            rounds.append((least, await deliveries_per_cpu_second(whole, ours, idle_whole)))
         more_kib, later_ms = await _stopped_reader(whole, ours)
         await asyncio.sleep(ROUND_SECONDS)
         p99 = percentile(lags_of(ours), 0.99)

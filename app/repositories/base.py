@@ -22,6 +22,8 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
@@ -191,6 +193,13 @@ def values_table(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[ob
     arrays = (literal([row[i] for row in rows], ARRAY(kind)) for i, kind in enumerate(columns.values()))
     described = (column(name, kind) for name, kind in columns.items())
     return func.unnest(*arrays).table_valued(*described).render_derived()
+
+
+def insert_of(model: type[Base], rows: Sequence[Mapping[str, object]]) -> Insert:
+    """INSERT of rows that name the same columns, whose ON CONFLICT is to be said; made once for any number of rows."""
+    table, names = cast(Table, model.__table__), list(rows[0])
+    given = values_table({name: table.c[name].type for name in names}, [tuple(row.values()) for row in rows])
+    return upsert(table).from_select(names, select(*given.c))
 
 
 _NO_SYNC = {"synchronize_session": False}

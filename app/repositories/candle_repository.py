@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Numeric, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.candles import Bar, CandleInterval
 from app.models.market import Candle, Pair
-from app.repositories.base import Repository
+from app.repositories.base import Repository, insert_of
 
 # Any midnight will do: every interval divides a day.
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
@@ -25,7 +24,7 @@ class CandleRepository(Repository[Candle]):
 
     async def merge(self, bars: Sequence[Bar]) -> None:
         """Add one-minute bars to their candles; a bar whose ticks the candle has seen already changes nothing."""
-        insert = upsert(Candle).values([asdict(bar) for bar in bars])
+        insert = insert_of(Candle, [asdict(bar) for bar in bars])
         new = insert.excluded
         await self.session.execute(
             insert.on_conflict_do_update(

@@ -29,7 +29,7 @@ from app.domain.prices import Tick
 from app.domain.triggers import Activated
 from app.models.market import Lease, PriceCheckpoint, WatermarkRow
 from app.models.trading import Order
-from app.repositories.base import values_table
+from app.repositories.base import insert_of, values_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +180,18 @@ class EngineStateRepository:
         return sorted(written)
 
     async def _save_checkpoints(self, ticks: Sequence[Tick], token: int) -> set[int]:
-        insert = upsert(PriceCheckpoint).values(
-            [
-                {
-                    "pair_id": tick.pair_id,
-                    "sequence": tick.sequence,
-                    "token": token,
-                    "bid": tick.bid,
-                    "ask": tick.ask,
-                    "tick_at": tick.at,
-                }
-                for tick in ticks
-            ]
-        )
+        rows = [
+            {
+                "pair_id": tick.pair_id,
+                "sequence": tick.sequence,
+                "token": token,
+                "bid": tick.bid,
+                "ask": tick.ask,
+                "tick_at": tick.at,
+            }
+            for tick in ticks
+        ]
+        insert = insert_of(PriceCheckpoint, rows)
         written = await self.session.scalars(
             insert.on_conflict_do_update(
                 index_elements=[PriceCheckpoint.pair_id],

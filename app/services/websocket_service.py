@@ -22,6 +22,7 @@ from app.services.websocket.outbox import SLOW, Closing, Outbox
 from app.services.websocket.presence import RENEW_SECONDS, Presence
 from app.services.websocket.price_streams import PriceFrames, PriceStreams
 from app.services.websocket.snapshots import ChannelSnapshots
+from app.services.websocket.turns import Turns
 
 # The pair that a name means to a user, who may be a sandbox one; NotFound PAIR_NOT_FOUND.
 type FindPair = Callable[[str, bool], Awaitable[Pair]]
@@ -58,7 +59,7 @@ class WebSocketLimits:
 
 
 class WebSocketManager:
-    """Every connection has its own outbox, subscriptions and writer; nobody waits here for a client.
+    """Every connection has its own outbox and subscriptions; nobody waits here for a client.
 
     Errors are MarqetErrors with the codes that HTTP has.
     """
@@ -78,6 +79,7 @@ class WebSocketManager:
         self.limits = limits or WebSocketLimits()
         self.find_pair = find_pair
         self.frames = frames
+        self._turns = Turns()
         self._uow = uow
         self._clock = clock
         self._prices = PriceStreams(
@@ -110,7 +112,7 @@ class WebSocketManager:
             raise Unavailable("The server is restarting", retry_after=1)
         if identity is None and self._unknown[address] >= self.limits.unknown_per_address:
             raise RateLimited("Too many connections of this address wait to authenticate", retry_after=5)
-        outbox = Outbox(self.limits.queue_frames, self.limits.queue_bytes)
+        outbox = Outbox(self.limits.queue_frames, self.limits.queue_bytes, self._turns)
         opened_at = asyncio.get_running_loop().time()
         connection = Connection(
             next(self._ids), address, outbox, max_held=self.limits.queue_frames, opened_at=opened_at

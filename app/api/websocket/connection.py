@@ -1,14 +1,11 @@
-"""The WebSocket itself: admission, one reader and one writer per client, authentication and its end."""
+"""The WebSocket itself: admission, the reader of each client, authentication and its end."""
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
-from fastapi import APIRouter
 from loguru import logger
 from starlette.requests import HTTPConnection
-from starlette.routing import WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.dependencies import container_of
 from app.api.errors import named
@@ -16,6 +13,7 @@ from app.api.websocket.admission import admit, identity_of
 from app.api.websocket.allowance import Allowance
 from app.api.websocket.messages import echoable, parse_message, read_as
 from app.api.websocket.subscriptions import subscribe, unsubscribe
+from app.api.websocket.writer import Writer
 from app.bootstrap import Container
 from app.core.json import rfc3339
 from app.domain.errors import Forbidden, InvalidRequest, MarqetError, RateLimited, Unauthorized
@@ -24,9 +22,8 @@ from app.services.websocket.connections import Connection, Identity
 from app.services.websocket.frames import Members
 from app.services.websocket.outbox import Closing
 
+PATH = "/ws"
 WARN_SECONDS = 60.0
-# Frames sent without a pause for others; a socket that takes all would else hold the loop.
-BURST = 100
 
 BINARY = Closing(1003, "text frames only")
 TOO_LARGE = Closing(1009, "frame too large")
@@ -37,26 +34,27 @@ TOKEN_EXPIRED = Closing(4401, "token expired")
 AUTH_LATE = Closing(4408, "not authenticated in time")
 FLOOD = Closing(4429, "too many messages")
 
-websocket_routes = APIRouter()
 
-
-class Stream:
-    """Prices, trades, positions and deposits as they change.
+class WebSocketEndpoint:
+    """Prices, trades, positions and deposits as they change, at `/ws`.
 
     Authenticate by `Authorization: Bearer`, by `?ticket=` or by a first message `auth`; the frames are told in
-    docs/events-and-websocket.md.
+    docs/events-and-websocket.md. It stands before the framework: what that puts around a WebSocket costs each
+    connection 6 KiB, and each frame two calls.
     """
 
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one client."""
+        """Serve one client; what is for others is handed on."""
+        if scope["type"] != "websocket" or scope["path"] != PATH:
+            await self._app(scope, receive, send)
+            return
         container = await container_of(HTTPConnection(scope))
         connection = await admit(scope, receive, send, container)
         if connection is not None:
             await Client(receive, send, container, connection).run()
-
-
-# Bare ASGI: what FastAPI and Starlette put around a WebSocket costs each connection 6 KiB, and each frame two calls.
-websocket_routes.routes.append(WebSocketRoute("/ws", Stream(), name="stream"))
 
 
 class Client:
@@ -91,20 +89,22 @@ class Client:
 
     async def run(self) -> None:
         """Serve until either side ends it."""
-        tasks: list[asyncio.Task[None]] = []
+        halves: list[asyncio.Future[None]] = []
         try:
             # What comes first is the client's wish to connect.
             await self._receive()
             await self._send({"type": "websocket.accept"})
+            writer = Writer(self._send, self._connection)
+            self._connection.on_drop = writer.stop
             self._begin()
-            tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
-            self._connection.on_drop = tasks[0].cancel
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            halves = [writer.ended, asyncio.create_task(self._read())]
+            await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._arm()
-            for task in tasks:
-                task.cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            self._connection.drop()
+            for half in halves:
+                half.cancel()
+            for outcome in await asyncio.gather(*halves, return_exceptions=True):
                 if isinstance(outcome, Exception):
                     logger.opt(exception=outcome).error("a WebSocket ended by a fault of ours")
             await self._hub.disconnect(self._connection)
@@ -114,36 +114,6 @@ class Client:
             self._arm((self._hub.limits.auth_seconds, self._end_unauthenticated))
         else:
             self._welcome(self._connection.identity)
-
-    async def _write(self) -> None:
-        """Send what the outbox holds, each frame with the number that it has on this connection.
-
-        Ends where the socket has ended: the server says OSError, or RuntimeError where it is ending it itself.
-        """
-        connection, outbox, time, send = self._connection, self._outbox, self._loop.time, self._send
-        sequence = 0
-        while True:
-            frame = outbox.take()
-            if frame is not None:
-                sequence += 1
-                connection.sending_since = time()
-                try:
-                    await send({"type": "websocket.send", "text": f'{frame},"connection_sequence":{sequence}}}'})
-                except (OSError, RuntimeError):
-                    return
-                connection.sending_since = None
-                if sequence % BURST == 0:
-                    await asyncio.sleep(0)
-            elif outbox.closing is not None:
-                await self._close(outbox.closing)
-                return
-            else:
-                await outbox.work()
-
-    async def _close(self, closing: Closing) -> None:
-        self._connection.sending_since = self._loop.time()
-        with suppress(OSError, RuntimeError):
-            await self._send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
 
     async def _read(self) -> None:
         while (event := await self._receive())["type"] != "websocket.disconnect":

@@ -22,6 +22,7 @@ from app.services.websocket.outbox import Outbox
 from app.services.websocket.presence import LIFE_SECONDS, place_key
 from app.services.websocket.price_streams import PairStream
 from app.services.websocket.snapshots import ChannelSnapshots, Snapshot, TradeFilter
+from app.services.websocket.turns import Turns
 from app.services.websocket_service import OLD, WebSocketLimits, WebSocketManager
 from tests.factories import Person, create_person
 from tests.fakes import ManualClock
@@ -277,7 +278,7 @@ async def test_who_has_been_connected_for_the_longest_time_is_told_to_reconnect(
 
 async def test_of_the_prices_within_a_pause_the_last_is_shown_after_it() -> None:
     shown: list[str] = []
-    outbox = Outbox(10, 10_000)
+    outbox = Outbox(10, 10_000, Turns())
     connection = Connection(1, "here", outbox, max_held=10, opened_at=0.0)
     stream = PairStream("prices:1", pause=0.01)
     stream.connections[1] = connection
@@ -285,8 +286,6 @@ async def test_of_the_prices_within_a_pause_the_last_is_shown_after_it() -> None
         stream.receive(b'{"price":%d}' % price)
         shown += drained(outbox)
     assert shown == ['{"price":0']
-    async with asyncio.timeout(10):
-        await outbox.work()
-    shown += drained(outbox)
+    shown += await until(lambda: drained(outbox))
     assert shown == ['{"price":0', '{"price":4']
     stream.stop()
