@@ -27,6 +27,11 @@ async def until[T](question: Callable[[], T | Awaitable[T]], *, seconds: float =
         await asyncio.sleep(PAUSE_SECONDS)
 
 
+async def one_round() -> None:
+    """Let the event loop do what is due now, once."""
+    await asyncio.sleep(0)
+
+
 def until_sync[T](question: Callable[[], T], *, seconds: float = DEADLINE_SECONDS) -> T:
     """Like `until`, where no event loop runs."""
     deadline = time.monotonic() + seconds

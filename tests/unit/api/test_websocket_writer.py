@@ -12,7 +12,7 @@ from app.api.websocket.writer import BURST, Writer
 from app.services.websocket.connections import Connection
 from app.services.websocket.outbox import SLOW, Closing, Outbox
 from app.services.websocket.turns import Turns
-from tests.waiting import until
+from tests.waiting import one_round, until
 
 END = Closing(1000, "done")
 
@@ -115,7 +115,7 @@ async def test_a_long_burst_leaves_turns_to_others() -> None:
     put(connection, *range(BURST + 1))
     seen = []
     while len(socket.sent) <= BURST:
-        await asyncio.sleep(0)
+        await one_round()
         seen.append(len(socket.sent))
     assert BURST in seen
     writer.stop()
@@ -165,12 +165,12 @@ async def test_a_later_send_is_still_known_when_the_end_of_the_one_before_is_hea
     socket.open.set()
     await until(lambda: len(socket.sent) == 1)
     for _ in range(5):
-        await asyncio.sleep(0)
+        await one_round()
     assert connection.sending_since is not None
     writer.stop()
     socket.open.set()
     await writer.ended
-    await asyncio.sleep(0)
+    await one_round()
     assert socket.frames == [(1, 1)]
 
 
@@ -184,7 +184,7 @@ async def test_one_that_is_stopped_sends_nothing_more_even_in_the_middle_of_a_fr
     socket.open.set()
     await writer.ended
     put(connection, 2)
-    await asyncio.sleep(0)
+    await one_round()
     assert socket.sent == []
 
 

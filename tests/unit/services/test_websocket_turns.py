@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from app.services.websocket.turns import Turns
-from tests.waiting import until
+from tests.waiting import one_round, until
 
 
 async def test_turns_come_in_order_and_leave_rounds_of_the_loop_to_others() -> None:
@@ -14,7 +14,7 @@ async def test_turns_come_in_order_and_leave_rounds_of_the_loop_to_others() -> N
     seen = []
     for _ in range(3):
         assert made == list(range(len(made)))
-        await asyncio.sleep(0)
+        await one_round()
         seen.append(len(made))
     assert seen == [2, 4, 5]
 
