@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncpg
 import httpx2
+import hypothesis
 import pytest
 import pytest_asyncio
 from sqlalchemy.engine import make_url
@@ -35,6 +36,10 @@ type MakeDatabase = Callable[[], str]
 
 DEFAULT_DATABASE_URL = "postgresql+asyncpg://postgres@127.0.0.1:5432/postgres"
 TEST_SECRET = "a secret that is known to everybody who reads the tests"
+
+# How fast this machine is proves nothing; all else stays as Hypothesis has it, in CI and out of it.
+hypothesis.settings.register_profile("timeless", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("timeless")
 
 # A developer's own settings must not change what tests see.
 for name in Settings.model_fields:

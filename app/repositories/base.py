@@ -196,9 +196,9 @@ def values_table(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[tuple[ob
 
 
 def insert_of(model: type[Base], rows: Sequence[Mapping[str, object]]) -> Insert:
-    """INSERT of rows that name the same columns, whose ON CONFLICT is to be said; made once for any number of rows."""
+    """INSERT of one row or more of the same columns, the same statement for any number; ON CONFLICT is to be said."""
     table, names = cast(Table, model.__table__), list(rows[0])
-    given = values_table({name: table.c[name].type for name in names}, [tuple(row.values()) for row in rows])
+    given = values_table({name: table.c[name].type for name in names}, [tuple(map(row.get, names)) for row in rows])
     return upsert(table).from_select(names, select(*given.c))
 
 

@@ -1,7 +1,8 @@
-"""The beat: asks for the jobs that repeat, and ends when it is told to, whatever it is in the middle of."""
+"""The beat: asks for the jobs that repeat, and ends when it is told to, whatever it waits for."""
 
+import os
 import signal
-from threading import Thread
+from threading import Event, Thread
 from types import FrameType
 
 from celery import Celery
@@ -14,24 +15,39 @@ from app.tasks.schedule import beat_schedule
 
 # How often it looks whether it is to end; Celery itself would sleep until the next job is due.
 LOOK_SECONDS = 1
+# How long it may go on sending then. A broker that does not answer holds it for longer; nothing is lost with it.
+GRACE_SECONDS = 5.0
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StoppableBeat(Beat):
-    """Sends what it is sending, then ends.
+    """Sends what it is sending, then ends; where that takes too long, or it is told to a second time, it ends at once.
 
     Celery's own closes its connection within the handler of the signal; where it was reading from that connection, it
     waits for an answer that was half read already, for ever.
     """
 
+    def run(self) -> None:
+        """Ask for jobs until told to end."""
+        self._has_ended = Event()
+        super().run()
+        self._has_ended.set()
+
     def install_sync_handler(self, service: Service) -> None:
-        """Let SIGTERM and SIGINT end the service after its round; a second one of them ends the process at once."""
+        """Let SIGTERM and SIGINT end the service after its round."""
+
+        def end(number: int) -> None:
+            service.stop()
+            if not self._has_ended.wait(GRACE_SECONDS):
+                os.kill(os.getpid(), number)
 
         def stop(number: int, _frame: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
+            for each in STOPPING:
+                signal.signal(each, signal.SIG_DFL)
             # In a thread, since it takes locks and logs, and so may what was interrupted.
-            Thread(target=service.stop).start()
+            Thread(target=end, args=(number,), daemon=True).start()
 
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in STOPPING:
             signal.signal(each, stop)
 
 

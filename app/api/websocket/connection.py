@@ -48,7 +48,7 @@ class WebSocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client; what is for others is handed on."""
-        if scope["type"] != "websocket" or scope["path"] != PATH:
+        if scope["type"] != "websocket" or scope["path"].removeprefix(scope.get("root_path", "")) != PATH:
             await self._app(scope, receive, send)
             return
         container = await container_of(HTTPConnection(scope))
@@ -102,6 +102,8 @@ class Client:
         finally:
             self._arm()
             self._connection.drop()
+            # Or the connection and what drops it would hold each other.
+            self._connection.on_drop = None
             for half in halves:
                 half.cancel()
             for outcome in await asyncio.gather(*halves, return_exceptions=True):

@@ -54,7 +54,9 @@ class Outbox:
         self._has_turn = True
 
     def attach(self, write: Callable[[], None]) -> None:
-        """Have `write` called in a turn whenever there may be something to send, first now; it ends with `rest`."""
+        """Have `write` called in a turn whenever there may be something to send, first now.
+
+        It ends with `rest`, unless the connection ends."""
         self._write = write
         self._turns.ask(write)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+# A frame to each of so many takes about a millisecond.
 EACH_ROUND = 50
 
 

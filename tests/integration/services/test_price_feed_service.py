@@ -12,6 +12,7 @@ import pytest
 
 from app.core.broadcast import MemoryBroadcast
 from app.domain.channels import price_topic
+from app.domain.enums import Category
 from app.domain.errors import Unavailable
 from app.domain.prices import Market, Tick
 from app.repositories.engine_state_repository import EngineState
@@ -20,8 +21,10 @@ from app.services.candle_writer import CandleWriter
 from app.services.pair_directory import PairDirectory
 from app.services.price_feed_service import PriceFeedService
 from app.services.providers.feed import FeedSlice, PriceFeed
+from app.services.providers.paper.catalogue import CATALOGUE
 from app.services.providers.paper.replay_feed import ReplayFeed
 from app.services.providers.paper.replay_files import Recording, read_recording
+from app.services.providers.paper.simulated_feed import SimulatedFeed
 from tests.feeds import PassingTime, ScriptedFeed
 from tests.waiting import until
 
@@ -318,3 +321,29 @@ async def test_stopped_and_started_anywhere_no_tick_is_missed_doubled_or_renumbe
     base = judged[0].sequence - 1
     assert [shown.sequence - base for shown in judged] == list(range(1, 2391))
     assert [(shown.bid, shown.ask) for shown in judged] == [(row.bid, row.ask) for row in recording.rows]
+
+
+async def test_a_price_from_before_a_pause_stays_stale_until_its_judged_tick_is_told_again(
+    bench: MakeBench, uow: UnitOfWorkFactory, directory: PairDirectory, passing: PassingTime, btc: int
+) -> None:
+    made = bench(SimulatedFeed(CATALOGUE, seed=1, hz=4, clock=passing, sleep=passing.sleep))
+    judged, seen = list[int](), list[tuple[int, bool, bool]]()
+
+    async def judge_elsewhere_while_we_sleep() -> None:
+        quote = made.service.latest(btc)
+        if quote is not None and judged:
+            is_stale = quote.is_stale(passing.now(), Category.CRYPTO)
+            seen.append((quote.tick.sequence, is_stale, quote.market.is_open))
+        elif quote is not None and quote.tick.sequence - made.shown[0].sequence == 20:
+            judged.append(quote.tick.sequence + 520)
+            for pair in directory.listed(venue="paper"):
+                await checkpoint(uow, tick(pair.id, judged[0], passing))
+            passing.advance(130)
+
+    made.service.add_gate(judge_elsewhere_while_we_sleep)
+    async with made.running(lambda: bool(seen) and seen[-1][0] > judged[0]):
+        before = [is_stale for sequence, is_stale, _ in seen if sequence < judged[0]]
+        after = [(is_stale, is_open) for sequence, is_stale, is_open in seen if sequence >= judged[0]]
+    assert before
+    assert all(before)
+    assert set(after) == {(False, True)}

@@ -81,10 +81,12 @@ class ReplayFeed:
             at = origin + self._wall(self._due_ms(number))
             return Tick(pair_ids[row.symbol], start.base + number, row.bid, row.ask, at, VENUE, row.last)
 
-        # First of all: whoever saw a price before would take its market for closed.
-        yield FeedSlice(markets=self._markets(pair_ids, resume.first, start.now))
+        if any(resume.judged):
+            # Open before any price, which would pass for one of a closed market; vouched for when all is told again.
+            yield FeedSlice(markets=self._markets(pair_ids, resume.first, None))
         for numbers in batched(self._again(resume), SLICE_TICKS):
             yield FeedSlice([tick(number) for number in numbers])
+        yield FeedSlice(markets=self._markets(pair_ids, resume.first, start.now))
         async with aclosing(self._due_rows(resume)) as batches:
             async for due in batches:
                 yield FeedSlice(
@@ -92,8 +94,8 @@ class ReplayFeed:
                     self._markets(pair_ids, due.numbers.stop, due.until),
                 )
 
-    def _markets(self, pair_ids: Sequence[int], number: int, until: datetime) -> dict[int, Market]:
-        """Before the row of a number each market is open that has a row to come, and vouched for."""
+    def _markets(self, pair_ids: Sequence[int], number: int, until: datetime | None) -> dict[int, Market]:
+        """Before the row of a number each market is open that has a row to come, and vouched for until then."""
         vouched = Market(is_open=True, vouched_until=until)
         return {
             pair_id: vouched if self._starts_over or number <= self._ends.get(symbol, 0) else CLOSED

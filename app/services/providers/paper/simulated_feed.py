@@ -94,14 +94,16 @@ class SimulatedFeed:
         Ends where it is lost: a process beside it may have gone on.
         """
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
-        # First of all: whoever saw a price before would take its market for closed.
-        yield FeedSlice(markets=_open(walkers, start.now))
+        if any(walker.number for walker in walkers):
+            # Open before any price, which would pass for one of a closed market; vouched for when all is told again.
+            yield FeedSlice(markets=_open(walkers, None))
         for walker in walkers:
             oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
             for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
                 ages = [(walker.number - number) / self._hz for number in numbers]
                 moments = [start.now - timedelta(seconds=age) for age in ages]
                 yield FeedSlice([walker.tick(n, at) for n, at in zip(numbers, moments, strict=True)])
+        yield FeedSlice(markets=_open(walkers, start.now))
         due = looked_at = self._clock.monotonic()
         while self._clock.monotonic() - looked_at < LATEST_SECONDS:
             now, looked_at = self._clock.now(), self._clock.monotonic()
@@ -138,6 +140,6 @@ class _Walker:
         return self.tick(self.number, at)
 
 
-def _open(walkers: Sequence[_Walker], until: datetime) -> dict[int, Market]:
+def _open(walkers: Sequence[_Walker], until: datetime | None) -> dict[int, Market]:
     market = Market(is_open=True, vouched_until=until)
     return {walker.pair_id: market for walker in walkers}

@@ -118,12 +118,12 @@ async def test_a_restart_plays_on_from_each_pairs_checkpoint() -> None:
     assert feed.began_at(start) == start.now - timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("judged", [{}, {BTC: Judged(3), EUR: Judged(2)}])
-async def test_markets_are_known_before_any_price_of_theirs(judged: dict[int, Judged]) -> None:
+async def test_markets_are_open_before_any_price_of_theirs_and_vouched_for_later() -> None:
     clock = PassingTime()
+    judged = {BTC: Judged(3), EUR: Judged(2)}
     first = await anext(feed_of(TWO, clock).stream(start_at(clock, judged=judged)))
     assert first.ticks == ()
-    assert first.markets == dict.fromkeys((BTC, EUR), Market(is_open=True, vouched_until=clock.now()))
+    assert first.markets == dict.fromkeys((BTC, EUR), Market(is_open=True))
 
 
 async def test_only_the_last_two_minutes_of_wall_time_are_played_again_and_always_the_last_judged_row() -> None:

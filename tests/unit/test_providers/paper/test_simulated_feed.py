@@ -114,12 +114,12 @@ async def test_a_restart_repeats_the_last_two_minutes_and_goes_on_exactly() -> N
         assert facts(mine)[: len(expected)] == facts(expected)
 
 
-@pytest.mark.parametrize("judged", [{}, {BTC: Judged(500)}])
-async def test_markets_are_known_before_any_price_of_theirs(judged: dict[int, Judged]) -> None:
+async def test_markets_are_open_before_any_price_of_theirs_and_vouched_for_later() -> None:
     clock = PassingTime()
+    judged = {BTC: Judged(500)}
     first = await anext(feed_of(clock).stream(start_at(clock, judged=judged)))
     assert first.ticks == ()
-    assert first.markets == dict.fromkeys(PAIR_IDS.values(), Market(is_open=True, vouched_until=clock.now()))
+    assert first.markets == dict.fromkeys(PAIR_IDS.values(), Market(is_open=True))
 
 
 @pytest.mark.parametrize("number", [0, 1, 5000])
