@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import batched
@@ -94,15 +94,8 @@ class SimulatedFeed:
         Ends where it is lost: a process beside it may have gone on.
         """
         walkers = [_Walker(pair, self._seed, start) for pair in self._pairs]
-        if any(walker.number for walker in walkers):
-            # Open before any price, which would pass for one of a closed market; vouched for when all is told again.
-            yield FeedSlice(markets=_open(walkers, None))
-        for walker in walkers:
-            oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
-            for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
-                ages = [(walker.number - number) / self._hz for number in numbers]
-                moments = [start.now - timedelta(seconds=age) for age in ages]
-                yield FeedSlice([walker.tick(n, at) for n, at in zip(numbers, moments, strict=True)])
+        for piece in self._again(walkers, start.now):
+            yield piece
         yield FeedSlice(markets=_open(walkers, start.now))
         due = looked_at = self._clock.monotonic()
         while self._clock.monotonic() - looked_at < LATEST_SECONDS:
@@ -118,6 +111,18 @@ class SimulatedFeed:
             # A machine that cannot keep up is not chased.
             due = (due if late < LATEST_SECONDS else looked_at) + 1 / self._hz
         yield FeedSlice(is_lost=True)
+
+    def _again(self, walkers: Sequence["_Walker"], now: datetime) -> Iterator[FeedSlice]:
+        """What was judged in the last 120 s; nothing at a first start."""
+        if any(walker.number for walker in walkers):
+            # Open before any price, which would pass for one of a closed market; vouched for when all is told again.
+            yield FeedSlice(markets=_open(walkers, None))
+        for walker in walkers:
+            oldest = max(1, walker.number - math.ceil(KEPT.total_seconds() * self._hz))
+            for numbers in batched(range(oldest, walker.number + 1), SLICE_TICKS):
+                ages = [(walker.number - number) / self._hz for number in numbers]
+                moments = [now - timedelta(seconds=age) for age in ages]
+                yield FeedSlice([walker.tick(n, at) for n, at in zip(numbers, moments, strict=True)])
 
 
 class _Walker:
