@@ -71,7 +71,7 @@ def document() -> Members:
         "servers": {"api": _SERVER},
         "channels": {
             CHANNEL: {
-                "address": "/ws",
+                "address": messages.PATH,
                 "servers": [_ref("servers", "api")],
                 "messages": {each.__name__: _ref("components", "messages", each.__name__) for each in (*sent, *told)},
                 "bindings": {"ws": _HANDSHAKE},

@@ -13,6 +13,7 @@ from app.core.clock import Clock, SystemClock
 from app.core.database import is_retryable, is_unavailable
 from app.core.json import encode, rfc3339
 from app.domain.errors import CATALOGUE, InternalError, MarqetError, Unavailable
+from app.schemas import websocket
 from app.schemas.error import ErrorEnvelope
 
 MAX_ERRORS = 20
@@ -114,7 +115,7 @@ def install(app: FastAPI, clock: Clock | None = None) -> None:
     async def on_http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         # Our own routes raise NotFound; what the framework does not find is a path.
-        sentence = "No such path; /docs lists them all." if status == 404 else None
+        sentence = _nothing_at(request.url.path) if status == 404 else None
         code = _BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR")
         problem = MarqetError(sentence, code=code)
         headers = _allowing_head(error.headers) if isinstance(error, HTTPException) else None
@@ -123,6 +124,12 @@ def install(app: FastAPI, clock: Clock | None = None) -> None:
     app.add_exception_handler(MarqetError, on_named)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def _nothing_at(path: str) -> str:
+    if path.endswith(websocket.PATH):
+        return f"{websocket.PATH} is a WebSocket: connect to it by ws:// or wss://."
+    return "No such path; /docs lists them all."
 
 
 def _allowing_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:

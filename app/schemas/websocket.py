@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from app.domain.channels import Channel
 from app.schemas.base import MAX_ID, RequestModel, SafeStr, storable_text
 
+PATH = "/ws"
 MAX_TRADE_IDS = 1000
 MAX_MESSAGE_ID = 64
 

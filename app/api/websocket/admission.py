@@ -9,7 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.errors import named, render, request_id_of
 from app.bootstrap import Container
-from app.domain.errors import Forbidden, Unauthorized
+from app.core.clock import Clock
+from app.domain.errors import Forbidden, MarqetError, Unauthorized
 from app.services.auth_service import AuthenticatedUser
 from app.services.websocket.connections import Connection, Identity
 
@@ -21,12 +22,18 @@ async def admit(scope: Scope, receive: Receive, send: Send, container: Container
         problem = named(admitted)
         if problem.status == 500:
             logger.opt(exception=admitted).error("a WebSocket could not be admitted")
-        answer = render(problem, request_id=request_id_of(scope), clock=container.clock)
-        await answer(scope, receive, send)
+        await refuse(problem, scope, receive, send, container.clock)
         return None
     if isinstance(admitted, BaseException):
         raise admitted
     return admitted
+
+
+async def refuse(problem: MarqetError, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
+    """Answer a handshake as HTTP would, with the envelope."""
+    request_id = request_id_of(scope)
+    answer = render(problem, request_id=request_id, clock=clock, headers={"X-Request-ID": request_id})
+    await answer(scope, receive, send)
 
 
 async def _admitted(handshake: HTTPConnection, container: Container) -> Connection:

@@ -9,20 +9,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.dependencies import container_of
 from app.api.errors import named
-from app.api.websocket.admission import admit, identity_of
+from app.api.websocket.admission import admit, identity_of, refuse
 from app.api.websocket.allowance import Allowance
 from app.api.websocket.messages import echoable, parse_message, read_as
 from app.api.websocket.subscriptions import subscribe, unsubscribe
 from app.api.websocket.writer import Writer
 from app.bootstrap import Container
 from app.core.json import rfc3339
-from app.domain.errors import Forbidden, InvalidRequest, MarqetError, RateLimited, Unauthorized
-from app.schemas.websocket import AuthData, ClientMessage, MessageType
+from app.domain.errors import Forbidden, InvalidRequest, MarqetError, NotFound, RateLimited, Unauthorized
+from app.schemas.websocket import PATH, AuthData, ClientMessage, MessageType
 from app.services.websocket.connections import Connection, Identity
 from app.services.websocket.frames import Members
 from app.services.websocket.outbox import Closing
 
-PATH = "/ws"
 WARN_SECONDS = 60.0
 
 BINARY = Closing(1003, "text frames only")
@@ -47,11 +46,14 @@ class WebSocketEndpoint:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one client; what is for others is handed on."""
-        if scope["type"] != "websocket" or scope["path"].removeprefix(scope.get("root_path", "")) != PATH:
+        """Serve one client; what is no WebSocket is handed on."""
+        if scope["type"] != "websocket":
             await self._app(scope, receive, send)
             return
         container = await container_of(HTTPConnection(scope))
+        if scope["path"].removeprefix(scope.get("root_path", "")) != PATH:
+            await refuse(NotFound(f"The WebSocket is at {PATH}."), scope, receive, send, container.clock)
+            return
         connection = await admit(scope, receive, send, container)
         if connection is not None:
             await Client(receive, send, container, connection).run()
