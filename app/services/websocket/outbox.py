@@ -56,7 +56,8 @@ class Outbox:
     def attach(self, write: Callable[[], None]) -> None:
         """Have `write` called in a turn whenever there may be something to send, first now.
 
-        It ends with `rest`, unless the connection ends."""
+        It ends with `rest`, unless the connection ends.
+        """
         self._write = write
         self._turns.ask(write)
 
