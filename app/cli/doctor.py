@@ -1,15 +1,17 @@
 """`marqetfi doctor`: what is in order in an installation, and what is not."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 
 import typer
 from rich.text import Text
 
 from app.cli.client import api_client
+from app.cli.connections import check_broker, check_cache
 from app.cli.console import write_json
 from app.cli.environment import TOGETHER, load_settings, unknown_names
 from app.cli.failure import EXIT_FAILED, Failure
@@ -89,6 +91,7 @@ def _findings(url_of_server: str | None) -> Iterator[Finding]:
         yield Finding("names", Verdict.NOTE, "; ".join(map(_unknown, unknown.items())))
     server = _server(url_of_server)
     yield server
+    yield from _connections(settings)
     with ExitStack() as stack:
         try:
             url = stack.enter_context(database_url(settings))
@@ -135,6 +138,22 @@ def _server(url: str | None) -> Finding:
     if down:
         return Finding("server", Verdict.FAILED, f"{client.url} is up, but not its {', '.join(down)}")
     return Finding("server", Verdict.OK, f"{client.url} is up, version {health['version']}")
+
+
+def _connections(settings: Settings) -> Iterator[Finding]:
+    """Whether what is named beside the database answers."""
+    if settings.redis_url is not None:
+        yield _connection("cache", partial(check_cache, settings.redis_url.get_secret_value()))
+    if settings.broker_url is not None:
+        broker_url = settings.broker_url.get_secret_value()
+        yield _connection("broker", partial(check_broker, broker_url, settings.broker_queue))
+
+
+def _connection(check: str, answers: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, Verdict.OK, answers())
+    except Failure as failure:
+        return Finding(check, Verdict.FAILED, f"{failure.message} {failure.hint}")
 
 
 async def _database_findings(url: str, settings: Settings, *, is_served: bool) -> list[Finding]:

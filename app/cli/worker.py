@@ -4,6 +4,7 @@ from celery import Celery
 from rich.text import Text
 
 from app.cli.banner import announce
+from app.cli.connections import broker_failure
 from app.cli.console import say
 from app.cli.environment import load_settings
 from app.cli.failure import Failure
@@ -13,7 +14,6 @@ from app.config.settings import Settings
 from app.core import logging
 from app.core.celery_queue import BROKER_FAILURES, declare
 from app.core.garbage import spare_what_lives
-from app.core.logging import struck_out
 from app.tasks.beat import beat_app, run_beat
 from app.tasks.celery_app import WorkerRuntime, worker_app
 
@@ -68,8 +68,4 @@ def _declare(app: Celery, settings: Settings) -> None:
     try:
         declare(app, settings.broker_queue)
     except BROKER_FAILURES as error:
-        raise Failure(
-            "BROKER_UNAVAILABLE",
-            f"RabbitMQ at BROKER_URL cannot be used: {struck_out(str(error))}.",
-            hint="BROKER_URL names host, user and virtual host; BROKER_QUEUE a queue of ours.",
-        ) from None
+        raise broker_failure(error) from None

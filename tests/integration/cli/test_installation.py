@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
@@ -27,6 +28,8 @@ from app.repositories.unit_of_work import UnitOfWorkFactory
 from app.services.trading_service import Trader
 from tests.conftest import TEST_SECRET, MakeDatabase, MakeSettings
 from tests.factories import PASSWORD, Person, open_terms
+from tests.ports import free_port
+from tests.redis_server import redis_server
 from tests.servers import RunningServer
 from tests.waiting import until
 
@@ -143,6 +146,25 @@ async def test_doctor_looks_at_the_server_that_is_named(run: Run, server: Runnin
     named = await run("doctor", "--json", code=1, MARQETFI_URL="http://127.0.0.1:9")
     assert seen(named)[0] == "failed"
     assert "error: URL_INVALID" in (await run("doctor", "--url", "nonsense", code=1)).stderr
+
+
+async def test_doctor_looks_at_redis_and_rabbitmq(run: Run) -> None:
+    async def seen(code: int, **settings: str) -> dict[str, tuple[str, str]]:
+        told = json.loads((await run("doctor", "--json", code=code, **settings)).stdout)
+        assert "hidden" not in json.dumps(told)
+        return {one["check"]: (one["verdict"], one["seen"]) for one in told["findings"]}
+
+    assert not {"cache", "broker"} & set(await seen(0))
+    dead = f"127.0.0.1:{free_port()}"
+    found = await seen(1, REDIS_URL=f"redis://:hidden@{dead}", BROKER_URL=f"amqp://ann:hidden@{dead}")
+    for check, setting in (("cache", "REDIS_URL"), ("broker", "BROKER_URL")):
+        verdict, said = found[check]
+        assert verdict == "failed"
+        assert f"{setting} cannot be used" in said
+        assert f"{setting} names host" in said
+    assert found["books"][0] == "ok", "what else is there is looked at as well"
+    with redis_server() as redis:
+        assert (await seen(0, REDIS_URL=redis.url))["cache"] == ("ok", f"Redis answers at {urlsplit(redis.url).netloc}")
 
 
 async def test_doctor_notes_names_that_mean_nothing(run: Run, container: Container) -> None:
