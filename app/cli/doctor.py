@@ -15,6 +15,7 @@ from app.cli.connections import check_broker, check_cache
 from app.cli.console import write_json
 from app.cli.environment import TOGETHER, load_settings, unknown_names
 from app.cli.failure import EXIT_FAILED, Failure
+from app.cli.hints import START_ENGINE
 from app.cli.offline import database_url, units_of_work
 from app.cli.options import AsJson, Url
 from app.cli.serving import check_start
@@ -34,6 +35,8 @@ APART = (
     "PAPER_NETTING is set, and {accounts} accounts hold positions of one market that were opened apart, which are not "
     "merged: close them, or unset it"
 )
+# What /health calls the part that only an engine brings up.
+ENGINE = "order_engine"
 START = "a running server looks after it"
 
 
@@ -136,7 +139,8 @@ def _server(url: str | None) -> Finding:
             return Finding("server", Verdict.NOTE if url is None else Verdict.FAILED, failure.message)
     down = [name for name, state in health["parts"].items() if state != "up"]
     if down:
-        return Finding("server", Verdict.FAILED, f"{client.url} is up, but not its {', '.join(down)}")
+        seen = f"{client.url} is up, but not its {', '.join(down)}"
+        return Finding("server", Verdict.FAILED, f"{seen}. {START_ENGINE}" if ENGINE in down else seen)
     return Finding("server", Verdict.OK, f"{client.url} is up, version {health['version']}")
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from app.domain.money import USDC_STEP, plain
 
+START_ENGINE = "An operator starts one: marqetfi engine"
+
 _BY_CODE = {
     "UNAUTHORIZED": "Log in: marqetfi login",
     "INVALID_CREDENTIALS": "Check email and password; a new account is made by: marqetfi register",
@@ -27,7 +29,7 @@ _BY_CODE = {
     "TRADE_CLOSING": "marqetfi trade show tells when it has closed.",
     "PRICE_STALE": "marqetfi prices watch --once shows which pairs have a price; a replay has only what was recorded.",
     "PROVIDER_TIMEOUT": "It may still happen: marqetfi order show tells, do not send it again.",
-    "ENGINE_UNAVAILABLE": "An operator starts one: marqetfi engine",
+    "ENGINE_UNAVAILABLE": START_ENGINE,
     "SERVICE_UNAVAILABLE": "Try again in a moment; marqetfi doctor checks an installation.",
 }
 
