@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -95,6 +96,8 @@ def run(sockets: list[socket.socket] | None, *, announces: bool = True) -> None:
         check_migrations(settings.database_url.get_secret_value())
     server = Server(settings, partial(_announce, settings, is_first=is_first) if announces else _log_listening)
     spare_what_lives()
+    # Once it has stopped, the server raises again what it was told to stop by: either signal is the end asked for.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with start_failures(), suppress(KeyboardInterrupt):
         server.run(sockets)
     if announces:

@@ -5,9 +5,11 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from pathlib import Path
 import asyncpg
 import httpx2
 
+from app.api.serving import GRACEFUL_SECONDS
 from app.core import migrations
 from app.core.embedded_postgres import EmbeddedPostgres
 from tests.waiting import until_sync
@@ -64,10 +67,13 @@ class Serving:
         """What it has written so far."""
         return self.log.read_text()
 
-    def stop(self) -> int:
-        """Press Ctrl-C; the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(START_SECONDS)
+    def stop(self, number: signal.Signals = signal.SIGINT, *, seconds: float = START_SECONDS) -> int | None:
+        """Press Ctrl-C, or send another signal; the exit code, None where it takes longer."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
 
 
 @contextmanager
@@ -92,6 +98,12 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
     assert process.poll() is None, said
     found = re.search(r" at (http://127\.0\.0\.1:[0-9]+)\. Ctrl-C stops it", said)
     return found[1] if found else ""
+
+
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port of a server."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    return host, int(port)
 
 
 async def is_superuser(data_dir: Path, email: str) -> bool:
@@ -131,6 +143,22 @@ def test_a_first_start_what_commands_do_beside_it_and_a_later_start(installation
         assert "First start" not in server.said
         run(installation, "whoami", "--url", server.url, code=1)
         run(installation, "login", *account, "--url", server.url, stdin=PHRASE)
+        assert server.stop(signal.SIGTERM) == 0
+    assert server.said.endswith("Stopped.\n")
+
+
+def test_a_second_signal_ends_a_server_that_waits_for_a_request(installation: Path) -> None:
+    with serving(installation) as server, socket.create_connection(address_of(server.url)) as client:
+        # A body that never comes.
+        client.sendall(
+            b"POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert client.recv(99).startswith(b"HTTP/1.1 100 "), "it reads the request"
+        assert server.stop(signal.SIGTERM, seconds=1) is None, "it waits for the request"
+        began = time.monotonic()
+        assert server.stop(signal.SIGINT) == 0
+        assert time.monotonic() - began < GRACEFUL_SECONDS / 2
+    assert "Stopped." in server.said
 
 
 def test_a_recording_that_cannot_be_played_ends_the_start(installation: Path) -> None:

@@ -156,7 +156,7 @@ async def engines(
     try:
         await server.start(PAPER_REPLAY_SPEED=str(recorded.speed))
         await open_positions(server, SYMBOLS, POSITIONS, choice)
-        assert await server.end(signal.SIGTERM) in (0, -signal.SIGTERM), server.tail()
+        assert await server.end(signal.SIGTERM) == 0, server.tail()
         for engine in found.both:
             await engine.start(recorded.full_speed)
         await found.kill_one()
