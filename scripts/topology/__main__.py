@@ -21,7 +21,9 @@ from rich.live import Live
 from rich.table import Table
 
 from app.cli.console import screen
-from scripts.topology.cluster import Cluster, Member, Shape
+from app.core.clock import SystemClock
+from app.core.json import rfc3339
+from scripts.topology.cluster import Cluster, Member, Shape, running
 from scripts.topology.servers import DISTRIBUTION, Server, ServerMissing
 
 FOLDER = Path(".data/cluster")
@@ -96,7 +98,7 @@ def table(cluster: Cluster) -> Table:
 
 
 def _add(made: Table, process: Server | Member, where: str) -> None:
-    pid = process.pid if process.is_alive else None
+    pid = running(process)
     made.add_row(process.name, _state(process), where, str(pid or ""), str(process.starts))
 
 
@@ -119,7 +121,11 @@ def _state(process: Server | Member) -> str:
 def main(words: Sequence[str]) -> int:
     """Run until told to stop; 1 where it cannot start."""
     asked, console = arguments(words), screen()
-    cluster = Cluster(asked.folder, Shape(asked.apis, asked.engines, asked.workers, asked.port), dict(asked.settings))
+    shape = Shape(asked.apis, asked.engines, asked.workers, asked.port)
+    cluster = Cluster(asked.folder, shape, dict(asked.settings))
+    if not console.is_terminal:
+        # There no table is kept up to date.
+        cluster.tell = partial(_tell, console)
     is_told = threading.Event()
     # Else a line would be written into the table.
     sink = partial(console.print, end="", markup=False, soft_wrap=True)
@@ -136,11 +142,19 @@ def main(words: Sequence[str]) -> int:
     finally:
         with console.status("Stopping"):
             cluster.stop()
+    console.print("Stopped.", style="dim")
     return 0
 
 
+def _tell(console: Console, said: str) -> None:
+    console.print(f"{rfc3339(SystemClock().now())} {said}", soft_wrap=True, markup=False)
+
+
 def _show(cluster: Cluster, console: Console, is_told: threading.Event) -> None:
-    """Keep a table on a terminal up to date; elsewhere print it once, when every process is ready."""
+    """Keep a table on a terminal up to date; elsewhere print it once, when every process is ready.
+
+    What happens there afterwards is told line by line.
+    """
     # A line that is to be copied is the terminal's to break.
     told = guide(cluster.shape, cluster.folder, cluster.postgres.url)
     console.print(told, soft_wrap=True, markup=False)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,13 +131,15 @@ class Cluster:
     """PostgreSQL, Redis and RabbitMQ, and the product's processes on them, all below one folder.
 
     `settings` are environment variables by name, which every process gets. What dies is started again, as a container's
-    restart policy would have it; a server that was killed by its `kill` is left to who did it.
+    restart policy would have it; a server that was killed by its `kill` is left to who did it. `tell` hears of each
+    death and of each start that follows one, from any thread.
     """
 
     folder: Path
     shape: Shape = Shape()
     settings: Mapping[str, str] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
+    tell: Callable[[str], None] = field(default=lambda _said: None)
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
@@ -147,6 +149,7 @@ class Cluster:
         self.rabbitmq = RabbitServer(self.folder / "rabbitmq", self.shape.rabbitmq_port)
         self._lock = ProcessLock(self.folder / "lock")
         self._is_over = threading.Event()
+        self._seen: dict[str, int | None] = {}
         # A server that takes long to come up keeps nothing else from being started again.
         self._watchers = [
             threading.Thread(target=self._watch, name="cluster", daemon=True),
@@ -185,6 +188,8 @@ class Cluster:
         self.members.update({member.name: member for member in self._made()})
         for member in self.members.values():
             member.start()
+        everything: list[Server | Member] = [*self.servers, *self.members.values()]
+        self._seen = {process.name: running(process) for process in everything}
         for watcher in self._watchers:
             watcher.start()
 
@@ -230,15 +235,27 @@ class Cluster:
     def _watch(self) -> None:
         while not self._is_over.wait(WATCH_SECONDS):
             for member in self.members.values():
+                self._notice(member)
                 if member.is_due():
                     member.start()
+                    self._notice(member)
 
     def _keep(self, server: Server) -> None:
         while not self._is_over.wait(WATCH_SECONDS):
+            self._notice(server)
             try:
                 server.revive()
             except (ServerMissing, RuntimeError, OSError) as error:
                 logger.error("{server} is down and cannot be started yet: {error}", server=server.name, error=error)
+
+    def _notice(self, process: Server | Member) -> None:
+        """Tell of a death, and of a start, since it was looked at last."""
+        before, now = self._seen[process.name], running(process)
+        if before is not None and before != now:
+            self.tell(f"{process.name} died: it was process {before}")
+        if now is not None and before != now:
+            self.tell(f"{process.name} started again: it is process {now}")
+        self._seen[process.name] = now
 
     def _secret(self) -> str:
         """The key that all processes share, the same at every start."""
@@ -247,3 +264,8 @@ class Cluster:
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(32))
         return path.read_text()
+
+
+def running(process: Server | Member) -> int | None:
+    """The process, if it runs."""
+    return process.pid if process.is_alive else None

@@ -2,20 +2,27 @@
 
 import os
 import shlex
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from loguru import logger
 from rich.console import Console
 from rich.table import Table
 
 from app.core.process_lock import ProcessLock
+from scripts.topology import __main__ as command
+from scripts.topology import cluster as topology
 from scripts.topology import servers
-from scripts.topology.__main__ import arguments, guide, table
+from scripts.topology.__main__ import arguments, guide, main, table
 from scripts.topology.cluster import Cluster, Member, Shape
 from scripts.topology.servers import RedisServer, Server, ServerMissing
+from tests.waiting import until_sync
 
 DATABASE_URL = "postgresql+asyncpg://postgres@/marqetfi?host=%2Fhome%2Fada%2Fmarqetfi%2F.data&port=5432"
 
@@ -79,7 +86,7 @@ class FakeServer(Server):
 
     @property
     def pid(self) -> int | None:
-        return 4000 if self.runs else None
+        return 3999 + self.starts if self.runs else None
 
     def _bring_up(self) -> None:
         self.runs = True
@@ -136,6 +143,59 @@ def test_servers_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(FakeServer, "is_ready", is_ready)
         server.runs = runs
         assert words_of(table(cluster), "fake") == shown
+
+
+@pytest.fixture
+def fake_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> Iterator[Cluster]:
+    """What the command runs: an API that only sleeps, on one server that is none. Signals are as before afterwards."""
+    program = tmp_path / "marqetfi"
+    program.write_text('#!/bin/sh\n[ "$1" = migrate ] || exec sleep 60\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(topology, "MARQETFI", program)
+    monkeypatch.setattr(topology, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(Member, "is_ready", property(lambda member: member.is_alive))
+    monkeypatch.setattr(Cluster, "servers", [server])
+    monkeypatch.setattr(servers.PostgresServer, "url", DATABASE_URL)
+    cluster = Cluster(tmp_path / "cluster", Shape(apis=1, engines=0, workers=0))
+    monkeypatch.setattr(command, "Cluster", lambda *_: cluster)
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield cluster
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    logger.remove()
+
+
+def test_what_dies_and_starts_again_is_told_where_no_table_can_be(
+    fake_cluster: Cluster, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, died = StringIO(), []
+    monkeypatch.setattr(command, "screen", lambda: Console(file=out, width=200))
+
+    def disturb() -> None:
+        until_sync(lambda: {"cluster", "fake"} <= {thread.name for thread in threading.enumerate()})
+        died.append(fake_cluster.members["api-1"].pid)
+        fake_cluster.members["api-1"].send(signal.SIGKILL)
+        server.runs = False
+        until_sync(lambda: out.getvalue().count("started again") == 2)
+
+    def disturb_and_stop() -> None:
+        try:
+            disturb()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as other:
+        disturbed = other.submit(disturb_and_stop)
+        assert main([]) == 0
+        disturbed.result()
+    told = [line.partition("Z ") for line in out.getvalue().splitlines()]
+    assert sorted(said for when, _, said in told if when.startswith("20")) == [
+        f"api-1 died: it was process {died[0]}",
+        f"api-1 started again: it is process {fake_cluster.members['api-1'].pid}",
+        "fake died: it was process 4001",
+        "fake started again: it is process 4002",
+    ]
+    assert out.getvalue().endswith("\nStopped.\n")
 
 
 def test_a_folder_has_one_cluster(tmp_path: Path) -> None:
