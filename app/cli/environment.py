@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pydantic import ValidationError
 from pydantic_settings import DotEnvSettingsSource
 
-from app.cli.failure import Failure
+from app.cli.failure import VALUE_ERROR, Failure
 from app.config.settings import Settings
 
 # The field of a problem that lies in several settings, which its message names.
@@ -25,7 +25,7 @@ def load_settings() -> Settings:
         wrong = [
             {"field": ".".join(map(str, one["loc"])).upper() or TOGETHER, "message": reason}
             for one in error.errors(include_url=False, include_input=False)
-            for reason in one["msg"].removeprefix("Value error, ").splitlines()
+            for reason in one["msg"].removeprefix(VALUE_ERROR).splitlines()
         ]
         raise Failure(
             "SETTINGS_INVALID",

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 EXIT_FAILED = 1
 EXIT_IN_USE = 3
+# What pydantic puts before the words that say what is wrong with a value.
+VALUE_ERROR = "Value error, "
 
 
 class Failure(Exception):

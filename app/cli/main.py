@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from app.cli.console import show_failure, write_line
-from app.cli.failure import Failure
+from app.cli.failure import VALUE_ERROR, Failure
 from app.cli.lazy import Lazy, LazyGroup
 from app.core import logging
 from app.core.version import VERSION
@@ -64,6 +64,9 @@ class Root(LazyGroup):
         except Failure as failure:
             show_failure(failure, as_json=as_json)
             raise typer.Exit(failure.exit_code) from None
+        except typer.BadParameter as wrong:
+            wrong.message = wrong.message.removeprefix(VALUE_ERROR)
+            raise
 
 
 app = typer.Typer(cls=Root, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -114,6 +114,14 @@ def levels(
     return {name: plain(level) for name, level in given.items() if level is not None} | (trailing_stop or {})
 
 
+def check_pair(oco_stop: Level, oco_take_profit: Level) -> None:
+    """Refuse half of a pair of which one cancels the other."""
+    if oco_stop is not None and oco_take_profit is None:
+        raise typer.BadParameter("--oco-stop needs --oco-take-profit too: one cancels the other")
+    if oco_take_profit is not None and oco_stop is None:
+        raise typer.BadParameter("--oco-take-profit needs --oco-stop too: one cancels the other")
+
+
 def watching(trigger_by: str | None, price_protect: bool | None) -> Document:
     """How exits watch the price, where it was said, as the API takes it."""
     given = {"trigger_by": trigger_by, "price_protect": price_protect}

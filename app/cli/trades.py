@@ -21,6 +21,7 @@ from app.cli.options import (
     Trailing,
     TriggerBy,
     Url,
+    check_pair,
     decimal,
     fraction,
     levels,
@@ -91,8 +92,8 @@ def open_trade(
     as_json: AsJson = False,
 ) -> None:
     """Open a trade, with every exit that is given."""
-    if is_long == is_short:
-        raise typer.BadParameter("say which way: --long (you win when the price rises) or --short")
+    _check_direction(is_long=is_long, is_short=is_short)
+    check_pair(oco_stop, oco_take_profit)
     body: Document = {
         "asset": asset,
         "direction": is_long,
@@ -114,6 +115,13 @@ def open_trade(
             _show_preview(client.post("/trading/preview", body), as_json=as_json)
         else:
             _show_opened(client.once("POST", "/trading/trades", body=body), as_json=as_json)
+
+
+def _check_direction(*, is_long: bool, is_short: bool) -> None:
+    if is_long and is_short:
+        raise typer.BadParameter("--long and --short are both given: say one of them")
+    if not is_long and not is_short:
+        raise typer.BadParameter("say which way: --long (you win when the price rises) or --short")
 
 
 @app.command("close")

@@ -70,7 +70,15 @@ def test_version() -> None:
         ),
         (
             ["trade", "open", "BTC", "--long", "--short", "--collateral", "100"],
-            "say which way: --long (you win when the price rises) or --short",
+            "--long and --short are both given: say one of them",
+        ),
+        (
+            ["trade", "open", "BTC", "--long", "--collateral", "10", "--oco-stop", "50000"],
+            "--oco-stop needs --oco-take-profit too",
+        ),
+        (
+            ["trade", "open", "BTC", "--long", "--collateral", "10", "--oco-take-profit", "50000"],
+            "--oco-take-profit needs --oco-stop too",
         ),
         (["trade", "open", "BTC", "--long", "--collateral", "1e3"], "'1e3' is not a number such as 100 or 0.25"),
         (["trade", "open", "BTC", "--long", "--collateral", "-5"], "'-5' is negative: give a positive number"),
@@ -85,7 +93,8 @@ def test_version() -> None:
         (["order", "cancel", "0"], "ORDER_ID"),
         (["cancel-all-after", "--scope", "all"], "say after how many SECONDS"),
         (["cancel-all-after", "86401"], "Invalid value for 'SECONDS'"),
-        (["candles", "BTC", "--interval", "2m"], "'2m' is not one of '1m', '5m', '1h'"),
+        (["candles", "BTC", "--interval", "2m"], "Invalid value for '--interval': '2m' is not one of '1m', '5m', '1h'"),
+        (["analytics", "pnl", "--by", "year"], "Invalid value for '--by': 'year' is not one of 'day', 'week', 'month'"),
         (["sessions", "end", "7"], "Invalid value for 'ID'"),
         (["sessions", "--every"], "No such option: --every"),
         (["serve", "--workers", "2"], "2 API processes would not share rate limits"),
