@@ -56,6 +56,16 @@ def put(connection: Connection, *numbers: int) -> None:
         connection.outbox.put(f'{{"n":{number}')
 
 
+async def held_up(*numbers: int) -> tuple[Socket, Writer, Connection]:
+    """A writer that waits for its full socket with the first of these frames."""
+    socket = Socket()
+    socket.open.clear()
+    writer, connection = writer_to(socket)
+    put(connection, *numbers)
+    await until(lambda: connection.sending_since is not None)
+    return socket, writer, connection
+
+
 async def test_frames_go_out_in_order_with_their_numbers_and_the_close_after_them() -> None:
     socket = Socket()
     writer, connection = writer_to(socket)
@@ -79,11 +89,7 @@ async def test_what_waited_before_there_was_a_writer_goes_out_too() -> None:
 
 
 async def test_a_full_socket_is_waited_for_and_what_comes_meanwhile_follows() -> None:
-    socket = Socket()
-    socket.open.clear()
-    writer, connection = writer_to(socket)
-    put(connection, 1)
-    await until(lambda: connection.sending_since is not None)
+    socket, writer, connection = await held_up(1)
     put(connection, 2, 3)
     assert socket.sent == []
     socket.open.set()
@@ -175,11 +181,7 @@ async def test_a_later_send_is_still_known_when_the_end_of_the_one_before_is_hea
 
 
 async def test_one_that_is_stopped_sends_nothing_more_even_in_the_middle_of_a_frame() -> None:
-    socket = Socket()
-    socket.open.clear()
-    writer, connection = writer_to(socket)
-    put(connection, 1)
-    await until(lambda: connection.sending_since is not None)
+    socket, writer, connection = await held_up(1)
     writer.stop()
     socket.open.set()
     await writer.ended
@@ -189,11 +191,7 @@ async def test_one_that_is_stopped_sends_nothing_more_even_in_the_middle_of_a_fr
 
 
 async def test_one_that_was_told_to_be_slow_hears_the_close_once_it_reads() -> None:
-    socket = Socket()
-    socket.open.clear()
-    writer, connection = writer_to(socket)
-    put(connection, 1, 2)
-    await until(lambda: connection.sending_since is not None)
+    socket, writer, connection = await held_up(1, 2)
     connection.outbox.close(SLOW, discard=True)
     socket.open.set()
     await writer.ended
