@@ -132,15 +132,14 @@ class User:
         told = answer.json()
         assert asked.answer is None or asked.answer == told, f"{key} was answered twice, and not alike"
         asked.answer = told
-        if told["status"] == "pending" and name not in ("limit", "withdrawn"):
-            # Accepted and not yet known: the venue may never have heard of it.
+        if told["status"] == "pending" and not await self._is_taken(told["order_id"]):
             asked.ends.add("failed")
         if name == "kept":
             exits = {"trade_id": told["trade_id"], "order_type": "TAKE_PROFIT", "take_profit_price": 50000}
             answer = await self._ask(client, "POST", "/api/v1/trading/orders", f"{key}-exit", exits)
             assert answer.status_code == 201 or asked.never_opened(answer), answer.text
         if name == "withdrawn":
-            await until(lambda: self._is_cancelled(client, told["order_id"]), seconds=60)
+            await until(lambda: self._is_withdrawn(client, asked, told["order_id"]), seconds=60)
         if name == "by hand":
             answer = await self._close(client, asked, told, key)
             if answer.status_code == 200 and answer.json()["status"] == "closing":
@@ -165,13 +164,18 @@ class User:
         assert answer is not None
         return answer
 
-    async def _is_cancelled(self, client: httpx2.AsyncClient, order_id: int) -> bool:
-        """Ask for the cancel of an order, and whether it is cancelled: that may have been done unanswered."""
+    async def _is_withdrawn(self, client: httpx2.AsyncClient, asked: Asked, order_id: int) -> bool:
+        """Ask for the cancel of an order, and whether it rests no longer: that may have been done unanswered."""
         path = f"/api/v1/trading/orders/{order_id}"
         answer = await self._ask(client, "DELETE", path, None, None)
         assert answer.status_code in (200, 409), answer.text
         order = await self._ask(client, "GET", path, None, None)
-        return bool(order.json()["status"] == "cancelled")
+        return order.json()["status"] in ("cancelled", *(["rejected"] if "failed" in asked.ends else []))
+
+    async def _is_taken(self, order_id: int) -> bool:
+        """Whether it is known that the venue has the opening; it may never hear of one that it has not."""
+        taken = f"SELECT 1 FROM intents WHERE order_id = {order_id} AND kind = 'open' AND status IN ('resting', 'done')"
+        return bool(await self.server.installation.query(taken))
 
     async def _ask(
         self,
