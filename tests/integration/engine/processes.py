@@ -63,12 +63,12 @@ class Installation:
             **more,
         }
 
-    async def query(self, statement: str) -> list[dict[str, Any]]:
+    async def query(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """The rows of a query, as dictionaries."""
         if self._connection is None:
             url = self.database_url.replace("postgresql+asyncpg://", "postgresql://", 1)
             self._connection = await asyncpg.connect(url)
-        return [dict(row) for row in await self._connection.fetch(statement)]
+        return [dict(row) for row in await self._connection.fetch(statement, *values)]
 
     async def aclose(self) -> None:
         """Close the connection that queries were asked on."""

@@ -174,8 +174,8 @@ class User:
 
     async def _is_taken(self, order_id: int) -> bool:
         """Whether it is known that the venue has the opening; it may never hear of one that it has not."""
-        taken = f"SELECT 1 FROM intents WHERE order_id = {order_id} AND kind = 'open' AND status IN ('resting', 'done')"
-        return bool(await self.server.installation.query(taken))
+        taken = "SELECT 1 FROM intents WHERE order_id = $1 AND kind = 'open' AND status IN ('resting', 'done')"
+        return bool(await self.server.installation.query(taken, order_id))
 
     async def _ask(
         self,
