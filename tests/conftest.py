@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from app.repositories.unit_of_work import UnitOfWorkFactory
 from tests.factories import Person, create_person
 from tests.postgres import private_server
 from tests.servers import RunningServer, serve
+from tests.waiting import until
 
 type MakeSettings = Callable[..., Settings]
 type MakeDatabase = Callable[[], str]
@@ -100,6 +102,12 @@ def new_database(postgres_url: str) -> Iterator[MakeDatabase]:
         in_thread(lambda: migrations.upgrade(template))
         with databases(postgres_url, str(make_url(template).database)) as make_copy:
             yield make_copy
+
+
+@pytest_asyncio.fixture
+async def one_day() -> None:
+    """For a test that must begin and end on one day by UTC: in the last minute of one it waits for the next."""
+    await until(lambda: datetime.now(UTC).strftime("%H:%M") != "23:59", seconds=90)
 
 
 @pytest.fixture(scope="module")

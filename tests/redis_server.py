@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+import app.core.redis_clients as clients_module
 from app.core.redis_clients import redis_clients
 from scripts.topology import servers
 from tests.ports import free_port
 
 # What needs nothing of our own database runs in one of the modes only.
 once_only = pytest.mark.skipif(os.environ.get("TEST_MODE", "embedded") != "full", reason="runs once, in the full mode")
+
+
+PATIENCE_SECONDS = 3.0
 
 
 class RedisServer(servers.RedisServer):
@@ -33,10 +37,16 @@ class RedisServer(servers.RedisServer):
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """A running server for the block; where none is installed the test is left out, in CI it fails."""
+    """A running server for the block; where none is installed the test is left out, in CI it fails.
+
+    Clients that are made in the block wait longer than in production: this process may pause for longer than a limiter
+    waits. That a server is gone they still see at once.
+    """
     if shutil.which("redis-server") is None and not os.environ.get("CI"):
         pytest.skip("no redis-server is installed")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients_module, "LIMITER_SECONDS", PATIENCE_SECONDS)
+        patch.setattr(clients_module, "CACHE_SECONDS", PATIENCE_SECONDS)
         server = RedisServer(Path(folder), free_port())
         server.start()
         try:

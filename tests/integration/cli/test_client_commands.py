@@ -177,6 +177,7 @@ async def test_money_and_log(run: Run, ask: Ask, trader: str) -> None:
     assert "10,000 USDC" in (await run("portfolio")).stdout
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_results(run: Run, ask: Ask, trader: str) -> None:
     assert (await ask("analytics", "summary"))["trades_closed"] == 0
     assert "win rate          -" in (await run("analytics", "summary")).stdout

@@ -152,12 +152,12 @@ async def test_five_days_without_success_switch_an_endpoint_off_until_its_owner_
     since = "UPDATE webhook_configurations SET failing_since = now() - interval '119 hours' WHERE id = :id"
     await change(uow, since, id=made["id"])
     await change(uow, "UPDATE webhook_deliveries SET next_run_at = now() WHERE id = :id", id=failed["id"])
-    await owner.until_delivery(made["id"], attempts=2, last_error="status_500")
+    await until(lambda: attempted(owner, failed, 2))
     assert (await owner.read(made["id"]))["is_active"]
 
     await change(uow, since.replace("119", "121"), id=made["id"])
     await change(uow, "UPDATE webhook_deliveries SET next_run_at = now() WHERE id = :id", id=failed["id"])
-    await owner.until_delivery(made["id"], attempts=3)
+    await until(lambda: attempted(owner, failed, 3))
 
     async def is_off() -> bool:
         return bool((await owner.read(made["id"]))["disabled_reason"] == "failing")

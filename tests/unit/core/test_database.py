@@ -305,7 +305,7 @@ class TestDeadConnections:
         database = Database(
             f"postgresql+asyncpg://postgres@/marqetfi?host={base}",
             application_name="tests",
-            statement_timeout_seconds=0.1,
+            statement_timeout_seconds=1.0,
         )
         async with database.session() as session:
             before = await scalar(session, "SELECT pg_backend_pid()")

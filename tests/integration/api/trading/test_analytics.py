@@ -13,6 +13,8 @@ from tests.conftest import MakeSettings
 from tests.integration.api.trading.market import API, HandMarket, Trader, refusal
 from tests.waiting import until
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 STARTING_BALANCE = Decimal(10_000)
 TRADED = {"pnl", "fees", "funding", "net_pnl", "volume"}
 COUNTED = {"trades_opened", "trades_closed", "trades_won", "trades_lost"}
