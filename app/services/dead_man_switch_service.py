@@ -29,11 +29,17 @@ class DeadManSwitchService:
     """One switch a user, on the database's clock."""
 
     def __init__(
-        self, uow: UnitOfWorkFactory, cancels: RestingCancels, *, firing_seconds: float = FIRING_SECONDS
+        self,
+        uow: UnitOfWorkFactory,
+        cancels: RestingCancels,
+        *,
+        firing_seconds: float = FIRING_SECONDS,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._uow = uow
         self._cancels = cancels
         self._firing_seconds = firing_seconds
+        self._at_once = at_once
         # The firings under way here, by user.
         self._firing: dict[int, asyncio.Task[None]] = {}
 
@@ -68,7 +74,7 @@ class DeadManSwitchService:
 
     async def _begin_due(self) -> Sequence[asyncio.Task[None]]:
         """Begin the work of switches whose time has come, and of those that a crash interrupted, as room allows."""
-        room = AT_ONCE - len(self._firing)
+        room = self._at_once - len(self._firing)
         if not room:
             return []
         async with self._uow() as work:

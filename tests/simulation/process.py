@@ -142,7 +142,7 @@ class SimulatedProcess:
         )
         cancels = RestingCancels(self.uow, self.trading, self.exits, self.execution)
         self.states = TradingStateService(self.uow, cancels, self.board, self.broadcast, {venue.name})
-        self.switches = DeadManSwitchService(self.uow, cancels)
+        self.switches = DeadManSwitchService(self.uow, cancels, at_once=1)
         claims = ClaimService(self.uow, clock)
         self.engine = OrderEngine(self.uow, self.board, self.paper.market, claims, self.execution)
         self.lease = LeaseKeeper(self.uow, f"engine:{venue.name}", holder, predecessor_is_dead=False)

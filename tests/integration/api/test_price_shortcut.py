@@ -119,10 +119,13 @@ async def test_names_are_forgotten_with_new_rules_and_never_many(
 
 
 async def test_the_limit_counts_both_ways_and_refuses_in_the_declared_one(priced: httpx2.AsyncClient) -> None:
-    answers = [await priced.get(PLAIN) for _ in range(LIMIT + 1)]
-    left = [int(answer.headers["x-ratelimit-remaining"]) for answer in answers if answer.status_code == 200]
+    answers = [await priced.get(PLAIN)]
+    # The bucket fills a little meanwhile.
+    while answers[-1].status_code == 200 and len(answers) < 2 * LIMIT:
+        answers.append(await priced.get(PLAIN))
+    *granted, refused = answers
+    left = [int(answer.headers["x-ratelimit-remaining"]) for answer in granted]
     assert left == sorted(left, reverse=True)
     assert left[-1] == 0
-    refused = answers[-1]
     assert (refused.status_code, orjson.loads(refused.content)["error"]["code"]) == (429, "RATE_LIMITED")
     assert int(refused.headers["retry-after"]) >= 1

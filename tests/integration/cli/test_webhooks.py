@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
+from app.bootstrap import Container
 from app.config.settings import Settings
 from app.domain.events import EventType
+from app.models.event import Event
 from tests.conftest import MakeSettings
 from tests.integration.cli.terminal import Ask, Run, failure
 from tests.integration.webhooks.receiver import Received, Receiver, running_receiver, status
@@ -161,10 +164,19 @@ async def test_a_delivery_that_failed_is_looked_at_and_sent_again(
     assert "hint: marqetfi webhooks deliveries lists those that are still kept." in gone.stderr
 
 
-async def test_what_was_missed_is_sent_since_a_time(run: Run, ask: Ask, trader: str, receiver: Receiver) -> None:
+async def test_what_was_missed_is_sent_since_a_time(
+    run: Run, ask: Ask, trader: str, receiver: Receiver, container: Container
+) -> None:
     number = str((await made(ask, receiver.url(), "--event", "order.filled"))["id"])
     await run("webhooks", "update", number, "--off")
     await run("trade", "open", "BTC", "--long", "--collateral", "20")
+
+    async def is_relayed() -> bool:
+        async with container.uow() as work:
+            return not await work.session.scalar(select(Event.id).where(Event.fanned_out_at.is_(None)).limit(1))
+
+    # Or it would be handed to the endpoint once that is on.
+    await until(is_relayed)
     await run("webhooks", "update", number, "--on")
     assert "1 delivery is due again." in (await run("webhooks", "resend", number, "--since", "1h")).stdout
     await until(receiver.at)

@@ -72,6 +72,13 @@ class Fire:
         for row in rows:
             self.log.setdefault(row["user_id"], []).append(row["sequence"])
 
+    async def has_no_trailing_stop(self) -> bool:
+        """Whether the market, which swings, has reached every trailing stop."""
+        live = "status IN ('pending', 'triggered', 'submitted', 'unknown')"
+        return not await self.installation.query(
+            f"SELECT 1 FROM orders WHERE order_type = 'TRAILING_STOP' AND {live} LIMIT 1"  # noqa: S608 - our own words
+        )
+
     async def is_everything_told(self) -> bool:
         """Whether every reader knows the end of its user's log."""
         await self.remember()
@@ -122,6 +129,7 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
     settings = {
         "PAPER_FEED": "replay",
         "PAPER_REPLAY": f"{PAIR}={write_market(folder)}",
+        "PAPER_FUNDING_SECONDS": "0",
         "PASSWORD_MEMORY_KIB": "8",
         "PASSWORD_TIME_COST": "1",
         "WEBHOOK_ALLOW_LOCAL": "true",
@@ -155,6 +163,8 @@ async def fire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fire]:
         await found.burn()
         is_over.set()
         await asyncio.gather(*trading)
+        # The market goes on; nothing else is left that it could trigger.
+        await until(found.has_no_trailing_stop, seconds=QUIET_SECONDS)
         await until(installation.is_quiet, seconds=QUIET_SECONDS)
         await until(found.is_everything_told, seconds=QUIET_SECONDS)
         await until(found.is_everything_delivered, seconds=QUIET_SECONDS)

@@ -39,7 +39,7 @@ POINTS = [point for point in EVERY_POINT if not point.startswith("webhook.")]
 
 @dataclass(frozen=True)
 class Death:
-    """Where the server dies, at which pass, and who brings it there: users, settlement, or falling prices."""
+    """Where the server dies, at which pass, and who brings it there: users, the server itself, or falling prices."""
 
     point: str
     nth: int = 1
@@ -60,7 +60,7 @@ CHAINS = {
     "opening": [
         _request("open.committed", 2),
         _request("intent.taken", 3),
-        Death("settlement.asked", by="settlement"),
+        Death("settlement.asked", by="itself"),
         _request("venue.committed", 4),
         _request("intent.answered", 2),
         _request("intent.booked", 3),
@@ -82,8 +82,8 @@ CHAINS = {
     "telling": [
         _request("relay.read", 4),
         _request("relay.told", 6),
-        _request("checkpoint.begun", 3),
-        _request("checkpoint.committed", 5),
+        Death("checkpoint.begun", 3, by="itself"),
+        Death("checkpoint.committed", 5, by="itself"),
         _tick("checkpoint.committed"),
     ],
     "falling": [
@@ -123,7 +123,7 @@ class Chain:
         await self._is_dead(death)
 
     async def die_alone(self, death: Death, speed: int = 1) -> None:
-        """Live until the fault point is reached by what ticks or settlement do."""
+        """Live until the fault point is reached by what ticks, checkpoints or settlement do."""
         settings = {"PORT": str(self.server.port), "PAPER_REPLAY_SPEED": str(speed)}
         await self.server.launch("serve", FAULTS=f"{death.point}:kill:nth={death.nth}", **settings)
         await until(lambda: not self.server.is_alive, seconds=90)
@@ -202,7 +202,7 @@ async def test_it_dies_at_each_point_and_keeps_its_promises(
             match death.by:
                 case "users":
                     await chain.die_of_requests(death)
-                case "settlement":
+                case "itself":
                     await chain.die_alone(death)
         await chain.finish_requests()
         for death in deaths:
