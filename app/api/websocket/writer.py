@@ -5,7 +5,6 @@ from contextlib import suppress
 
 from starlette.types import Send
 
-from app.core.stepping import begin
 from app.services.websocket.connections import Connection
 from app.services.websocket.outbox import Closing
 
@@ -43,13 +42,11 @@ class Writer:
     def _write(self) -> None:
         if self.ended.done():
             return
-        try:
-            # Runs until the socket is full: mostly to its end.
-            task = begin(self._send_all())
-        except Exception as fault:  # noqa: BLE001 - told to whoever waits for the end
-            self._fail(fault)
-            return
-        if task is not None:
+        # Runs until the socket is full: mostly to its end, and then nothing was scheduled for it.
+        task = asyncio.Task(self._send_all(), loop=self._loop, eager_start=True)
+        if task.done():
+            self._finish(task)
+        else:
             self._task = task
             self._connection.sending_since = self._loop.time()
             task.add_done_callback(self._finish)
@@ -58,11 +55,7 @@ class Writer:
         # A later one may have begun before the end of this one was heard of.
         if task is self._task:
             self._task = self._connection.sending_since = None
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._fail(fault)
-
-    def _fail(self, fault: BaseException) -> None:
-        if not self.ended.done():
+        if not task.cancelled() and (fault := task.exception()) is not None and not self.ended.done():
             self.ended.set_exception(fault)
 
     async def _send_all(self) -> None:
