@@ -136,6 +136,8 @@ def checkout() -> Iterator[Checkout]:
         }
         # A loaded machine fills later than a reader's.
         own["TRADE_WAIT_SECONDS"] = "30"
+        # The hour of a funding may strike while the README is read.
+        own["PAPER_FUNDING_SECONDS"] = "0"
         yield Checkout(folder, {**kept, **own})
 
 

@@ -191,7 +191,8 @@ async def test_what_is_unsubscribed_is_not_heard_of_again(server: RunningServer,
 async def test_a_moving_stop_is_shown_to_those_who_watch_its_trade_and_is_no_event(
     container: Container, server: RunningServer, desk: Desk, person: Person
 ) -> None:
-    trade, other = await desk.open_trade(person.id), await desk.open_trade(person.id)
+    # Nothing is quoted there, so that no position of theirs moves.
+    trade, other = [await desk.open_trade(person.id, "SOLUSDT") for _ in range(2)]
     stop = {
         "event": "order.stop_moved",
         "status": "stop_moved",

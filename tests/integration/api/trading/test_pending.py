@@ -1,7 +1,12 @@
 """What is answered when the venue does not settle in time: the rest comes by event."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
 import pytest
 
+from app.bootstrap import Container
 from app.config.settings import Settings
 from tests.conftest import MakeSettings
 from tests.integration.api.trading.market import BTC, HandMarket, Trader
@@ -12,8 +17,17 @@ def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(trade_wait_seconds=0)
 
 
-async def test_an_opening_is_pending_until_its_fill(trader: Trader, market: HandMarket) -> None:
-    first = await trader.send("POST", "/trades", {**BTC, "stop_price": 48_000}, key="slow")
+@asynccontextmanager
+async def silent_venue(container: Container, trader: Trader) -> AsyncIterator[None]:
+    """The venue does nothing on the trader's account within the block."""
+    async with container.uow() as work:
+        await work.paper_accounts.lock(trader.person.id, Decimal(10_000))
+        yield
+
+
+async def test_an_opening_is_pending_until_its_fill(container: Container, trader: Trader, market: HandMarket) -> None:
+    async with silent_venue(container, trader):
+        first = await trader.send("POST", "/trades", {**BTC, "stop_price": 48_000}, key="slow")
 
     assert first.status_code == 201, first.text
     opened = first.json()
@@ -29,11 +43,12 @@ async def test_an_opening_is_pending_until_its_fill(trader: Trader, market: Hand
     assert again.content == first.content
 
 
-async def test_a_close_is_closing_until_its_fill(trader: Trader) -> None:
+async def test_a_close_is_closing_until_its_fill(container: Container, trader: Trader) -> None:
     opened = await trader.open()
     await trader.until_trade(opened, "open")
 
-    answer = await trader.close(opened)
+    async with silent_venue(container, trader):
+        answer = await trader.close(opened)
 
     assert answer.status_code == 200, answer.text
     closing = answer.json()
@@ -42,8 +57,9 @@ async def test_a_close_is_closing_until_its_fill(trader: Trader) -> None:
     assert (await trader.trade(opened))["status"] == "closed"
 
 
-async def test_a_refusal_that_comes_later_stands_on_the_order(trader: Trader) -> None:
-    opened = await trader.open(collateral=9999, leverage=50)
+async def test_a_refusal_that_comes_later_stands_on_the_order(container: Container, trader: Trader) -> None:
+    async with silent_venue(container, trader):
+        opened = await trader.open(collateral=9999, leverage=50)
 
     assert opened["status"] == "pending"
     order = await trader.until_order(opened["order_id"], "rejected")
