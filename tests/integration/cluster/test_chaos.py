@@ -74,9 +74,9 @@ class Fire:
 
     async def has_no_trailing_stop(self) -> bool:
         """Whether the market, which swings, has reached every trailing stop."""
-        live = "status IN ('pending', 'triggered', 'submitted', 'unknown')"
         return not await self.installation.query(
-            f"SELECT 1 FROM orders WHERE order_type = 'TRAILING_STOP' AND {live} LIMIT 1"  # noqa: S608 - our own words
+            "SELECT 1 FROM orders WHERE order_type = 'TRAILING_STOP'"
+            " AND status IN ('waiting', 'pending', 'triggered', 'submitted', 'unknown') LIMIT 1"
         )
 
     async def is_everything_told(self) -> bool:
