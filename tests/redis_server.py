@@ -40,13 +40,13 @@ def redis_server() -> Iterator[RedisServer]:
     """A running server for the block; where none is installed the test is left out, in CI it fails.
 
     Clients that are made in the block wait longer than in production: this process may pause for longer than a limiter
-    waits. That a server is gone they still see at once.
+    waits, or a connection may take. That a server is gone they still see at once.
     """
     if shutil.which("redis-server") is None and not os.environ.get("CI"):
         pytest.skip("no redis-server is installed")
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clients_module, "LIMITER_SECONDS", PATIENCE_SECONDS)
-        patch.setattr(clients_module, "CACHE_SECONDS", PATIENCE_SECONDS)
+        for name in ("WAIT_SECONDS", "CONNECT_SECONDS", "CACHE_SECONDS", "LIMITER_SECONDS"):
+            patch.setattr(clients_module, name, PATIENCE_SECONDS)
         server = RedisServer(Path(folder), free_port())
         server.start()
         try:
