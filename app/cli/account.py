@@ -97,7 +97,7 @@ def _show_portfolio(answer: Answer, *, as_json: bool) -> None:
         [
             ("venue", Text(money["provider"])),
             ("free", f"{number_text(money['balance'])} USDC"),
-            ("margin", f"{number_text(money['margin'])} USDC"),
+            ("margin", f"{number_text(money['margin'])} USDC (positions and resting entries)"),
             ("unrealised PnL", gain_text(money["unrealized_pnl"], " USDC")),
             ("equity", Text(f"{number_text(money['equity'])} USDC", style="bold")),
             ("realised PnL", gain_text(money["realized_pnl"], " USDC")),

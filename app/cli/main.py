@@ -38,6 +38,7 @@ class Root(LazyGroup):
         "whoami": Lazy("app.cli.session:whoami", "Show the account that is logged in.", ACCOUNT),
         "sessions": Lazy("app.cli.sessions:app", "List where the account is logged in, and end a session.", ACCOUNT),
         "portfolio": Lazy("app.cli.account:portfolio", "Show money, equity and results.", ACCOUNT),
+        "limits": Lazy("app.cli.limits:limits", "Show what may still be opened, and the requests left.", ACCOUNT),
         "analytics": Lazy("app.cli.analytics:app", "Show results by day, week or month.", ACCOUNT),
         "events": Lazy("app.cli.account:events", "Show what happened to the account, the latest last.", ACCOUNT),
         "webhooks": Lazy("app.cli.webhooks:app", "Make, test and look after webhook endpoints.", ACCOUNT),

@@ -177,6 +177,16 @@ async def test_money_and_log(run: Run, ask: Ask, trader: str) -> None:
     assert "10,000 USDC" in (await run("portfolio")).stdout
 
 
+async def test_what_may_still_be_opened(run: Run, ask: Ask, trader: str) -> None:
+    assert "0 of 200" in (await run("limits")).stdout
+    await run("trade", "open", "SOL", "--long", "--collateral", "20", "--leverage", "2")
+    shown = (await run("limits")).stdout
+    told = await ask("limits")
+    assert "1 of 200" in shown
+    assert f"{told['venues'][0]['notional']['current']:,f} USDC, no cap" in shown
+    assert shown.count("any number") == len(told["rate_limits"])
+
+
 @pytest.mark.usefixtures("one_day")
 async def test_results(run: Run, ask: Ask, trader: str) -> None:
     assert (await ask("analytics", "summary"))["trades_closed"] == 0
