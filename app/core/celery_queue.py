@@ -1,6 +1,7 @@
 """The queue on RabbitMQ: jobs as Celery's messages, done by workers."""
 
 import asyncio
+from contextlib import suppress
 
 from amqp.exceptions import AMQPError
 from celery import Celery
@@ -69,7 +70,9 @@ class CeleryQueue:
         self._backlog.put(name, arguments)
 
     async def run(self, do: Do) -> None:
-        """Publish jobs until cancelled; `do` is for workers."""
+        """Publish jobs until cancelled; `do` is for workers. A broker that is not there is told of at once."""
+        with suppress(Resting), self._outage.noticed():
+            await self.ping()
         while True:
             name, arguments = await self._backlog.take()
             try:

@@ -76,6 +76,8 @@ async def test_jobs_that_rabbitmq_cannot_take_are_dropped_and_told_once(told: li
         return dropped("lost") == wanted
 
     running = asyncio.create_task(queue.run(never))
+    await until(lambda: bool(told))
+    clock.advance(2)
     before = dropped("lost")
     for count in range(1, 4):
         queue.enqueue("lost")
