@@ -15,7 +15,7 @@ _STATES = {TradingState.ACTIVE: GAIN, TradingState.REDUCING: "yellow", TradingSt
 
 
 def limits(url: Url = None, as_json: AsJson = False) -> None:
-    """Show what may still be opened at each venue, and how many requests are left."""
+    """Show what may still be opened, and the requests left."""
     with api_client(url) as client:
         answer = client.get("/limits")
     if as_json:
