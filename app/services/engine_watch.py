@@ -53,8 +53,9 @@ class EngineWatch:
         """Note how much each engine's lease has left."""
         looked_at = self._clock.monotonic()
         async with self._uow() as work:
-            self._left = await work.engine_state.time_left(self._leases)
-        self._looked_at = looked_at
+            left = await work.engine_state.time_left(self._leases)
+        # Together: what is left of a lease means nothing but at the moment that it was looked at.
+        self._left, self._looked_at = left, looked_at
 
     async def follow(self) -> None:
         """Look again and again, where no engine runs in this process."""

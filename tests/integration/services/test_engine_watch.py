@@ -1,17 +1,21 @@
 """Whether order engines do their work, as the database tells any process."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from app.bootstrap import Container
+from app.core.broadcast import MemoryBroadcast
 from app.core.metrics import CHECKPOINTS_STANDING, ENGINES_MISSING
 from app.domain.candles import Bar
 from app.domain.errors import Unavailable
 from app.domain.prices import Tick
 from app.repositories.engine_state_repository import EngineState
+from app.repositories.unit_of_work import UnitOfWork
 from app.services.engine_watch import EngineWatch
 from app.services.lease_keeper import LIFE
 from tests.fakes import ManualClock
@@ -101,3 +105,31 @@ async def test_nothing_is_opened_where_nobody_would_let_exits_fire(container: Co
     watch.require("elsewhere")
     clock.advance(5)
     refusal()
+
+
+async def test_what_a_look_has_read_counts_from_its_own_moment(container: Container) -> None:
+    """Requests are judged while a look still commits: not by what it has read with the age of the look before."""
+    clock = ManualClock()
+    verdicts: list[bool] = []
+
+    def may_open() -> bool:
+        with suppress(Unavailable):
+            watch.require("late")
+            return True
+        return False
+
+    class Committing(UnitOfWork):
+        async def __aexit__(self, *ending: Any) -> None:
+            verdicts.append(may_open())
+            await super().__aexit__(*ending)
+
+    watch = EngineWatch(lambda: Committing(container.database, MemoryBroadcast()), container.directory, clock, ["late"])
+    for seconds in (0, 3, 6):
+        # What ended so long ago by the database's clock.
+        async with container.uow() as work:
+            ended = timedelta(seconds=-seconds)
+            assert await work.engine_state.take_lease("engine:late", "me", ended, predecessor_is_dead=True)
+        await watch.look()
+        verdicts.append(may_open())
+        clock.advance(3)
+    assert verdicts == [False, True, True, True, False, False]
