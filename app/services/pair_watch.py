@@ -218,8 +218,9 @@ class PairWatch:
         return book
 
     def _take_state(self) -> EngineState | None:
+        """What there is to write: as of a tick not written yet, or of what an exit that came after it changed."""
         tick = self._tick
-        if tick is None or tick.sequence == self._saved:
+        if tick is None:
             return None
         upserts: dict[WatermarkKey, Decimal] = {}
         deletes: list[WatermarkKey] = []
@@ -230,6 +231,8 @@ class PairWatch:
                 upserts[_key(series, row.side, row.from_sequence)] = row.extreme
             deletes += [_key(series, side, sequence) for side, sequence in changes.deletes]
             activated += changes.activated
+        if tick.sequence == self._saved and not (upserts or deletes or activated):
+            return None
         return EngineState(tick, upserts, [key for key in deletes if key not in upserts], activated)
 
 

@@ -161,6 +161,25 @@ def test_an_activation_is_saved_with_the_checkpoint_of_its_tick() -> None:
 
     assert state is not None
     assert list(state.activated) == [Activated(1, 3, 3, Decimal(112))]
+
+
+def test_an_activation_heard_of_after_the_checkpoint_of_its_tick_does_not_wait_for_another_tick() -> None:
+    ticks = [tick(1, "100"), tick(2, "112")]
+    watch = started(ticks[0])
+    watch.on_tick(ticks[1], ())
+    before = watch.savable_state()
+    assert before is not None
+    watch.saved(before)
+    assert watch.savable_state() is None
+    order = exit_order(1, ticks[0], trailing_stop_distance=Decimal(5), activation_price=Decimal(110))
+    assert watch.watch(order, ticks) == []
+
+    state = watch.savable_state()
+
+    assert state is not None
+    assert (state.tick, list(state.activated)) == (ticks[1], [Activated(1, 1, 2, Decimal(112))])
+    watch.saved(state)
+    assert watch.savable_state() is None
     assert list(state.upserts.values()) == [Decimal(112)]
     watch.saved(state)
     watch.on_tick(tick(4, "113"), ())
