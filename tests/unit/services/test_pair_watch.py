@@ -161,6 +161,13 @@ def test_an_activation_is_saved_with_the_checkpoint_of_its_tick() -> None:
 
     assert state is not None
     assert list(state.activated) == [Activated(1, 3, 3, Decimal(112))]
+    assert list(state.upserts.values()) == [Decimal(112)]
+    watch.saved(state)
+    watch.on_tick(tick(4, "113"), ())
+    after = watch.savable_state()
+    assert after is not None
+    assert list(after.activated) == []
+    assert fired(watch.on_tick(tick(5, "108"), ())) == [(1, 5, TriggeredLeg.TRAILING)]
 
 
 def test_an_activation_heard_of_after_the_checkpoint_of_its_tick_does_not_wait_for_another_tick() -> None:
@@ -180,13 +187,6 @@ def test_an_activation_heard_of_after_the_checkpoint_of_its_tick_does_not_wait_f
     assert (state.tick, list(state.activated)) == (ticks[1], [Activated(1, 1, 2, Decimal(112))])
     watch.saved(state)
     assert watch.savable_state() is None
-    assert list(state.upserts.values()) == [Decimal(112)]
-    watch.saved(state)
-    watch.on_tick(tick(4, "113"), ())
-    after = watch.savable_state()
-    assert after is not None
-    assert list(after.activated) == []
-    assert fired(watch.on_tick(tick(5, "108"), ())) == [(1, 5, TriggeredLeg.TRAILING)]
 
 
 def test_what_is_forgotten_does_not_fire_and_an_older_version_does_not_come_back() -> None:
